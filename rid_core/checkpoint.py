@@ -1,0 +1,214 @@
+"""Checkpoints: safetensors with a model card inside. Nothing in them is ever executed."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rid_core._version import __version__
+from rid_core.budget import Budget
+from rid_core.errors import RidError
+from rid_core.files import replacing
+
+if TYPE_CHECKING:
+    from rid_core.defenders import Defender
+
+SCHEMA = 1
+_KEY = "rid"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a checkpoint says of itself; JSON in the safetensors header under the key ``rid``.
+
+    Attributes:
+        preset: name in the registry of defenders.
+        levels: bound the defender was trained at, in 8-bit levels.
+        config: fields of the preset's config that differ from the preset, if any.
+        surrogates: frozen models it was trained against.
+        data: what it was trained on, in words.
+        command: command line that made it.
+        figures: measured figures, by name; each says in its name or value what it was measured on.
+        licence: SPDX identifier of the weights.
+        notes: anything else a user should know.
+        created: date, ISO 8601.
+        version: of this package when it was written.
+        schema: version of this card.
+    """
+
+    preset: str
+    levels: int
+    config: dict[str, Any] = field(default_factory=dict)
+    surrogates: list[str] = field(default_factory=list)
+    data: str = ""
+    command: str = ""
+    figures: dict[str, Any] = field(default_factory=dict)
+    licence: str = "Apache-2.0"
+    notes: str = ""
+    created: str = ""
+    version: str = __version__
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        Budget(self.levels)
+
+    def to_json(self) -> str:
+        """Compact JSON with sorted keys."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str, source: str) -> ModelCard:
+        """Parse a card; ``source`` names the file in errors.
+
+        Raises:
+            RidError: no JSON object, another schema, or fields missing.
+        """
+        try:
+            raw = json.loads(text)
+        except ValueError as error:
+            raise RidError(f"{source}: its model card is not JSON ({error})") from None
+        if not isinstance(raw, dict) or "schema" not in raw:
+            raise RidError(f"{source}: its model card is no RID model card")
+        if raw["schema"] != SCHEMA:
+            raise RidError(
+                f"{source}: its model card has schema {raw['schema']}, this version reads {SCHEMA}; "
+                "install the rid-defender that wrote it "
+                f"({raw.get('version', 'version not stated')})"
+            )
+        known = {f.name for f in dataclasses.fields(cls)}
+        try:
+            return cls(**{key: value for key, value in raw.items() if key in known})
+        except TypeError as error:
+            raise RidError(f"{source}: its model card is incomplete ({error})") from None
+
+
+def weights_digest(defender: Defender) -> str:
+    """SHA-256 over names, shapes and float32 bytes of all weights, in order of name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(defender.state_dict().items()):
+        array = tensor.detach().cpu().float().contiguous().numpy()
+        digest.update(f"{name}{list(array.shape)}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def save_checkpoint(path: str | Path, defender: Defender, card: ModelCard) -> None:
+    """Write ``defender`` and its card to ``path``, as a whole or not at all.
+
+    Raises:
+        RidError: the weights hold NaN or infinity, or the file cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    state = {name: t.detach().cpu().contiguous() for name, t in defender.state_dict().items()}
+    for name, tensor in state.items():
+        if not bool(tensor.isfinite().all()):
+            raise RidError(f"not saved: the weights of {name} hold NaN or infinity")
+    with replacing(path) as fresh:
+        save_file(state, fresh, metadata={_KEY: card.to_json(), "format": "pt"})
+
+
+def read_card(path: str | Path) -> ModelCard:
+    """Read the model card of a checkpoint without its weights, and without torch.
+
+    Raises:
+        RidError: missing, truncated or foreign file.
+    """
+    path = Path(path)
+    header = _read_header(path)
+    text = header.get("__metadata__", {}).get(_KEY)
+    if text is None:
+        raise RidError(f"{path}: a safetensors file, but no RID checkpoint (it has no model card)")
+    return ModelCard.from_json(text, str(path))
+
+
+def load_checkpoint(path: str | Path) -> tuple[Defender, ModelCard]:
+    """Read a checkpoint; the defender is in evaluation mode, float32, on the CPU.
+
+    Raises:
+        RidError: missing, truncated, foreign or damaged file, or weights that do not fit the preset
+            the card names.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from rid_core.defenders import create_defender
+
+    path = Path(path)
+    card = read_card(path)
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise RidError(f"{path}: damaged checkpoint ({error}); fetch it again") from None
+    defender = create_defender(card.preset, **card.config)
+    expected = defender.state_dict()
+    for name, tensor in expected.items():
+        if name not in state:
+            raise RidError(f"{path}: not the weights of {card.preset}: {name} is missing")
+        if state[name].shape != tensor.shape:
+            raise RidError(
+                f"{path}: not the weights of {card.preset}: {name} has shape "
+                f"{list(state[name].shape)} instead of {list(tensor.shape)}"
+            )
+        if not bool(state[name].isfinite().all()):
+            raise RidError(f"{path}: the weights of {name} hold NaN or infinity")
+    extra = sorted(set(state) - set(expected))
+    if extra:
+        raise RidError(f"{path}: not the weights of {card.preset}: {extra[0]} is unknown")
+    defender.load_state_dict(state)
+    return defender.eval().requires_grad_(False), card
+
+
+def bundled_checkpoint(preset: str = "rid-s") -> Path:
+    """Path of a trained defender that comes with the package.
+
+    Raises:
+        RidError: none is bundled for that preset.
+    """
+    folder = Path(str(resources.files("rid_core"))) / "assets"
+    path = folder / f"{preset}.safetensors"
+    if not path.is_file():
+        names = sorted(p.stem for p in folder.glob("*.safetensors"))
+        raise RidError(
+            f"no trained {preset!r} comes with the package (there are: {', '.join(names)}); "
+            "give a checkpoint file instead"
+        )
+    return path
+
+
+def find_checkpoint(name_or_path: str | Path) -> Path:
+    """A bundled preset by name, or a file by path.
+
+    Raises:
+        RidError: neither.
+    """
+    path = Path(name_or_path)
+    if path.suffix or path.exists() or len(path.parts) > 1:
+        if not path.is_file():
+            raise RidError(f"{path}: no such checkpoint")
+        return path
+    return bundled_checkpoint(str(name_or_path))
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    """Parse the JSON header of a safetensors file (8-byte little-endian length, then JSON)."""
+    try:
+        with path.open("rb") as handle:
+            size = path.stat().st_size
+            prefix = handle.read(8)
+            length = int.from_bytes(prefix, "little")
+            if len(prefix) < 8 or not 2 <= length <= min(size - 8, 100_000_000):
+                raise RidError(f"{path}: not a safetensors file, or a truncated one")
+            header = json.loads(handle.read(length))
+    except OSError as error:
+        raise RidError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError:
+        raise RidError(f"{path}: not a safetensors file") from None
+    if not isinstance(header, dict):
+        raise RidError(f"{path}: not a safetensors file")
+    return header

@@ -1,0 +1,76 @@
+"""What every defender promises."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from rid_core.errors import RidError
+
+
+class DefenderConfig(Protocol):
+    """Size of a defender: a frozen dataclass whose costs are known without building it."""
+
+    @property
+    def stride(self) -> int:
+        """Height and width of an input must be multiples of this."""
+
+    @property
+    def fixed_size(self) -> int | None:
+        """The only height and width accepted, or None for any multiple of ``stride``."""
+
+    def parameters(self) -> int:
+        """Trainable parameters."""
+
+    def multiply_adds(self, height: int = 512, width: int = 512) -> int:
+        """Multiply-adds of one forward pass (convolutions, matrix products)."""
+
+    def build(self) -> Defender:
+        """The network, freshly initialised: its perturbation is zero everywhere."""
+
+
+class Defender(nn.Module):
+    """Base of all defenders: ``forward(image) -> unit``.
+
+    ``image`` is float32 RGB in [0, 1], shape [B, 3, H, W] with H and W multiples of ``stride``;
+    ``unit`` has the same shape and lies in [-1, 1]. Multiplying by eps, adding and clamping are
+    the business of :mod:`rid_core.budget`.
+    """
+
+    stride: int
+    fixed_size: int | None = None
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the unit perturbation of ``image``."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward pass of its own")
+
+    def lower(self, layout: str) -> None:
+        """Rewrite the network in place for a runtime of ``layout`` ("nhwc" or "nchw").
+
+        The function computed stays the same; only the order of channels inside may change, so
+        that an exported graph needs no transposes. A network without such places does nothing.
+        """
+
+    def check_input(self, image: Tensor) -> None:
+        """Refuse what the network was not made for.
+
+        Raises:
+            RidError: wrong rank, channels, dtype or size.
+        """
+        if image.ndim != 4 or image.shape[1] != 3 or not torch.is_floating_point(image):
+            raise RidError(
+                "a defender takes float RGB images of shape [B, 3, H, W] in [0, 1], not "
+                f"{list(image.shape)} of {image.dtype}"
+            )
+        height, width = image.shape[2:]
+        if self.fixed_size is not None and (height, width) != (self.fixed_size, self.fixed_size):
+            raise RidError(
+                f"this defender works at {self.fixed_size} x {self.fixed_size} only, "
+                f"not {height} x {width}"
+            )
+        if height % self.stride or width % self.stride or not height or not width:
+            raise RidError(
+                f"height and width must be multiples of {self.stride}, not {height} x {width}"
+            )

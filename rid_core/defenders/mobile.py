@@ -1,0 +1,239 @@
+"""The phone networks: a small U of convolutions that every phone runtime runs natively.
+
+Only convolutions (dense 8x8/8, 2x2/2 and 1x1; depthwise 5x5 and 3x3), additions, ReLU, tanh and
+space shuffles: LiteRT's CPU and GPU delegates, Core ML's Neural Engine and ONNX Runtime run all of
+them without falling back. There is no normalisation layer, so nothing has to be folded at export.
+
+Where the time goes decides the shape. Nearly all multiply-adds are 1x1 convolutions on maps of
+64 x 64 and 32 x 32 (for a 512 x 512 photo), which reach most of a CPU's matrix-product peak.
+The head shuffles up in two steps (x2, a depthwise 3x3, x4), as cheap as one x8 step: patches of the
+perturbation then overlap and are a quarter as large, so that no 8-pixel grid shows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rid_core.defenders.base import Defender
+from rid_core.errors import RidError
+
+_PATCH = 8
+_HEAD_STEPS = (2, 4)
+
+
+@dataclass(frozen=True)
+class MobileConfig:
+    """Size of a :class:`MobileDefender`.
+
+    Attributes:
+        width: channels at 1/8 of the resolution; at 1/16 there are twice as many.
+        head_width: channels at 1/4 of the resolution.
+        outer_blocks: residual blocks at 1/8 before going down, and again after coming up.
+        inner_blocks: residual blocks at 1/16.
+        expansion: hidden channels of a block as a multiple of its width.
+        kernel: size of a block's depthwise convolution; sets the context.
+    """
+
+    width: int = 88
+    head_width: int = 32
+    outer_blocks: int = 1
+    inner_blocks: int = 2
+    expansion: int = 2
+    kernel: int = 5
+
+    def __post_init__(self) -> None:
+        sizes = (self.width, self.head_width, self.expansion, self.kernel)
+        if min(sizes) < 1 or min(self.outer_blocks, self.inner_blocks) < 0:
+            raise RidError("a mobile defender needs positive sizes")
+        if self.kernel % 2 == 0:
+            raise RidError(f"the depthwise kernel must be odd, not {self.kernel}")
+
+    @property
+    def stride(self) -> int:
+        """Multiple of pixels that height and width must be."""
+        return 2 * _PATCH
+
+    @property
+    def fixed_size(self) -> int | None:
+        """Any multiple of the stride will do."""
+        return None
+
+    @property
+    def context(self) -> int:
+        """Side, in pixels, of the square of input that one output pixel can depend on."""
+        reach = self.kernel - 1
+        up, _ = _HEAD_STEPS
+        outer = 2 * self.outer_blocks * reach * _PATCH
+        inner = self.inner_blocks * reach * 2 * _PATCH
+        return 2 * _PATCH + outer + inner + 2 * _PATCH // up
+
+    def _layers(self) -> list[tuple[int, int, int]]:
+        """(scale, weights, biases) of every convolution, by its output's share of pixels."""
+
+        def block(width: int, scale: int) -> list[tuple[int, int, int]]:
+            hidden = self.expansion * width
+            return [
+                (scale, width * self.kernel**2, width),
+                (scale, width * hidden, hidden),
+                (scale, hidden * width, width),
+            ]
+
+        w, inner, head = self.width, 2 * self.width, self.head_width
+        up, last = _HEAD_STEPS
+        return [
+            (8, 3 * _PATCH**2 * w, w),
+            *(2 * self.outer_blocks) * block(w, 8),
+            (16, 4 * w * inner, inner),
+            *self.inner_blocks * block(inner, 16),
+            (16, inner * 4 * w, 4 * w),
+            (8, w * up**2 * head, up**2 * head),
+            (4, 9 * head, head),
+            (4, head * 3 * last**2, 3 * last**2),
+        ]
+
+    def parameters(self) -> int:
+        """Trainable parameters."""
+        return sum(weights + biases for _, weights, biases in self._layers())
+
+    def multiply_adds(self, height: int = 512, width: int = 512) -> int:
+        """Multiply-adds of one forward pass."""
+        return sum(weights * (height // s) * (width // s) for s, weights, _ in self._layers())
+
+    def build(self) -> MobileDefender:
+        """The network, freshly initialised."""
+        return MobileDefender(self)
+
+
+class _Block(nn.Module):
+    """Residual block: depthwise convolution for context, then a two-layer perceptron per pixel."""
+
+    def __init__(self, width: int, config: MobileConfig) -> None:
+        super().__init__()
+        hidden = config.expansion * width
+        self.depthwise = nn.Conv2d(
+            width, width, config.kernel, padding=config.kernel // 2, groups=width
+        )
+        self.expand = nn.Conv2d(width, hidden, 1)
+        self.project = nn.Conv2d(hidden, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden: Tensor = F.relu(self.expand(self.depthwise(x)))
+        out: Tensor = x + self.project(hidden)
+        return out
+
+
+class ShuffleUp(nn.Module):
+    """A 1x1 convolution and a depth-to-space shuffle: [B, C, H, W] -> [B, C', H*f, W*f].
+
+    Channels before the shuffle are ordered (row, column, channel). In memory that is channels-last,
+    the shuffle is then ONE rank-4 transpose between two reshapes: LiteRT keeps it inside a single
+    XNNPACK partition, and torch copies once. Lowered to "nchw", the convolution's rows are permuted
+    to (channel, row, column), torch's own pixel shuffle, which ONNX and Core ML have natively.
+    """
+
+    def __init__(self, channels: int, out_channels: int, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+        self.layout = "nhwc"
+        self.conv = nn.Conv2d(channels, out_channels * factor**2, 1)
+
+    def project(self, x: Tensor) -> Tensor:
+        """The convolution alone: [B, C' * f * f, H, W]."""
+        out: Tensor = self.conv(x)
+        return out
+
+    def shuffle(self, x: Tensor) -> Tensor:
+        """The shuffle alone. Elementwise functions commute with it."""
+        f = self.factor
+        if self.layout == "nchw":
+            return F.pixel_shuffle(x, f)
+        batch, channels, height, width = x.shape
+        out = channels // f**2
+        x = x.permute(0, 2, 3, 1).reshape(batch * height, width, f, f * out)
+        x = x.transpose(1, 2).reshape(batch, height * f, width * f, out)
+        return x.permute(0, 3, 1, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shuffle(self.project(x))
+
+    @torch.no_grad()
+    def lower(self, layout: str) -> None:
+        """Switch to ``layout`` and reorder the convolution's rows to match."""
+        if layout == self.layout:
+            return
+        rows = self.conv.out_channels
+        square = self.factor**2
+        order = torch.arange(rows).reshape(square, -1).T.flatten()  # for (channel, row, column)
+        if layout == "nhwc":
+            order = order.argsort()
+        self.conv.weight.copy_(self.conv.weight[order])
+        if self.conv.bias is not None:
+            self.conv.bias.copy_(self.conv.bias[order])
+        self.layout = layout
+
+
+class MobileDefender(Defender):
+    """A small U: 1/8 -> 1/16 -> 1/8 -> 1/4 -> full resolution."""
+
+    def __init__(self, config: MobileConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.stride = config.stride
+        width = config.width
+        self.stem = nn.Conv2d(3, width, _PATCH, stride=_PATCH)
+        self.encoder = nn.Sequential(*(_Block(width, config) for _ in range(config.outer_blocks)))
+        self.down = nn.Conv2d(width, 2 * width, 2, stride=2)
+        self.inner = nn.Sequential(*(_Block(2 * width, config) for _ in range(config.inner_blocks)))
+        self.up = ShuffleUp(2 * width, width, 2)
+        self.decoder = nn.Sequential(*(_Block(width, config) for _ in range(config.outer_blocks)))
+        first, last = _HEAD_STEPS
+        self.head = ShuffleUp(width, config.head_width, first)
+        self.smooth = nn.Conv2d(
+            config.head_width, config.head_width, 3, padding=1, groups=config.head_width
+        )
+        self.to_image = ShuffleUp(config.head_width, 3, last)
+        self._initialise()
+
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                assert module.bias is not None
+                nn.init.zeros_(module.bias)
+            if isinstance(module, _Block):
+                # Depthwise convolutions start as the identity plus a little noise, and blocks add
+                # little to their input: without normalisation layers this keeps the scale.
+                nn.init.normal_(module.depthwise.weight, std=0.1 / module.depthwise.kernel_size[0])
+                centre = module.depthwise.kernel_size[0] // 2
+                module.depthwise.weight[:, 0, centre, centre] += 1
+        for module in self.modules():
+            if isinstance(module, _Block):
+                module.project.weight.mul_(0.3)
+        # The first layer sees [0, 1]; start it as if the image were normalised to mean 0, deviation
+        # 1/2. Written into weights and bias there is no operation to fold at export.
+        self.stem.weight.mul_(2)
+        assert self.stem.bias is not None
+        self.stem.bias.copy_(-0.5 * self.stem.weight.sum(dim=(1, 2, 3)))
+        # The perturbation starts at zero.
+        nn.init.zeros_(self.to_image.conv.weight)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """[B, 3, H, W] in [0, 1] -> unit perturbation, same shape, in [-1, 1]."""
+        fine = self.encoder(F.relu(self.stem(image)))
+        coarse = self.inner(self.down(fine))
+        x = self.decoder(fine + self.up(coarse))
+        x = F.relu(self.smooth(self.head.shuffle(F.relu(self.head.project(x)))))
+        # tanh before the shuffle: the values are the same, and an exported channels-last graph ends
+        # in the shuffle's own transpose instead of one more.
+        return self.to_image.shuffle(torch.tanh(self.to_image.project(x)))
+
+    def lower(self, layout: str) -> None:
+        """Rewrite the three shuffles for ``layout``; exact."""
+        for module in self.modules():
+            if isinstance(module, ShuffleUp):
+                module.lower(layout)

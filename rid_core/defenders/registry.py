@@ -1,0 +1,85 @@
+"""Presets by name. To add one, add an entry to ``_PRESETS``: nothing else asks for names."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from dataclasses import dataclass
+from typing import Any, cast
+
+from rid_core.defenders.base import Defender, DefenderConfig
+from rid_core.defenders.dit import DiTConfig
+from rid_core.defenders.mobile import MobileConfig
+from rid_core.errors import RidError
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named size of a defender.
+
+    Attributes:
+        name: what ``create_defender`` and ``--preset`` take.
+        summary: one line for people.
+        config: size; ``config.parameters()``, ``config.multiply_adds()`` and ``config.stride``
+            answer without building the network.
+    """
+
+    name: str
+    summary: str
+    config: DefenderConfig
+
+
+_PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            "rid-n",
+            "nano: for every frame of a preview, or old phones",
+            MobileConfig(width=32, head_width=12),
+        ),
+        Preset("rid-s", "small: the default for photos on a phone", MobileConfig(width=88)),
+        Preset(
+            "rid-b",
+            "base: for desktops, and as a teacher",
+            MobileConfig(width=192, head_width=48, inner_blocks=4),
+        ),
+        Preset("rid-dit", "the diffusion transformer of the RID paper", DiTConfig()),
+    )
+}
+
+
+def list_defenders() -> list[str]:
+    """Names that :func:`create_defender` takes, sorted."""
+    return sorted(_PRESETS)
+
+
+def get_preset(name: str) -> Preset:
+    """Look a preset up.
+
+    Raises:
+        RidError: no preset has that name; the nearest is named.
+    """
+    try:
+        return _PRESETS[name]
+    except KeyError:
+        near = difflib.get_close_matches(name, _PRESETS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(list_defenders())}"
+        raise RidError(f"no defender is called {name!r}; {hint}") from None
+
+
+def create_defender(name: str, **overrides: Any) -> Defender:
+    """Build a freshly initialised defender whose perturbation is zero everywhere.
+
+    Args:
+        name: a preset.
+        overrides: fields of the preset's config to change, such as ``depth=2`` for a small DiT.
+
+    Raises:
+        RidError: unknown preset or field, or sizes that do not fit together.
+    """
+    config = get_preset(name).config
+    fields = [field.name for field in dataclasses.fields(cast(Any, config))]
+    for key in overrides:
+        if key not in fields:
+            raise RidError(f"{name} has no setting {key!r}; it has {', '.join(fields)}")
+    return cast(DefenderConfig, dataclasses.replace(cast(Any, config), **overrides)).build()

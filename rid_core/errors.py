@@ -1,0 +1,20 @@
+"""Errors that a user can act on."""
+
+from __future__ import annotations
+
+
+class RidError(Exception):
+    """Something the user can mend: the text is one line that says what is wrong and what to do.
+
+    Command-line tools print it as ``error: …`` and exit with 1; anything else that reaches them
+    is a defect of ours and keeps its traceback.
+    """
+
+
+class MissingExtraError(RidError):
+    """A package of an optional extra is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"{package} is not installed; it comes with: pip install 'rid-defender[{extra}]'"
+        )
