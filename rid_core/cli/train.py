@@ -1,0 +1,63 @@
+"""``rid-train``: train a defender."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import click
+
+from rid_core.cli.common import CONTEXT, run, version_option
+
+_EPILOG = """\b
+Examples:
+  rid-train --config configs/rid-s.toml -o runs/rid-s
+  rid-train --config configs/rid-s.toml -o runs/short --set optim.steps=200
+  accelerate launch --num_processes 8 -m rid_core.cli.train --config my.toml -o runs/mine
+"""
+
+
+@click.command(context_settings=CONTEXT, epilog=_EPILOG)
+@click.option("--config", required=True, type=click.Path(path_type=Path), help="TOML file.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Run folder.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Override a key.")
+@click.option("--restart", is_flag=True, help="Begin anew instead of continuing the run in OUTPUT.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads (default: torch's choice).")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+@version_option
+def command(
+    config: Path,
+    output: Path,
+    assignments: tuple[str, ...],
+    restart: bool,
+    threads: int | None,
+    quiet: bool,
+) -> None:
+    """Train a defender on a folder of portraits.
+
+    Interrupt it when you like: the same command continues where the last save was, bit for bit.
+    OUTPUT receives the trained checkpoint, log.jsonl, TensorBoard events and preview pictures.
+    """
+    try:
+        from rid_core.training.config import load_config
+        from rid_core.training.loop import train
+    except ModuleNotFoundError as error:
+        from rid_core.errors import MissingExtraError
+
+        raise MissingExtraError(error.name or "a package", "train") from None
+    import torch
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    path = train(load_config(config, assignments), output, restart=restart, quiet=quiet)
+    click.echo(path)
+
+
+def main() -> None:
+    """Entry point."""
+    run(command)
+
+
+if __name__ == "__main__":
+    main()

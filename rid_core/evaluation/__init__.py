@@ -1,0 +1,1 @@
+"""Does it protect, can it be seen: measures, and the commands that print them."""

@@ -1,0 +1,131 @@
+"""Tiny autoencoders of the TAESD family (Ollin Boer Bohan, MIT): small stand-ins for large VAEs.
+
+``taef2`` is distilled from the autoencoder of FLUX.2: image in [0, 1], latent of 32 channels at
+1/8. Its public weights (github.com/madebyollin/taesd) are a flat ``nn.Sequential`` whose layout
+this module reproduces; the width, the number of latent channels and the blocks that have a pooled
+branch are read off the file.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from rid_core.errors import RidError
+
+_STAGES = 3
+_BLOCKS_PER_STAGE = 3
+_POOL_GROUPS = 4
+
+
+class _Block(nn.Module):
+    """Residual block ``relu(body(x) + x)``, with an optional branch that mixes channels first."""
+
+    def __init__(self, width: int, pool_width: int | None) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+        )
+        self.pool = (
+            nn.Sequential(
+                nn.Conv2d(width, pool_width, 1, bias=False),
+                nn.GroupNorm(_POOL_GROUPS, pool_width),
+                nn.ReLU(),
+                nn.Conv2d(pool_width, width, 1, bias=False),
+            )
+            if pool_width
+            else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.pool is not None:
+            x = x + self.pool(x)
+        return torch.relu(self.conv(x) + x)
+
+
+def _build_encoder(state: dict[str, Tensor]) -> nn.Sequential:
+    width = state["0.weight"].shape[0]
+
+    def block(index: int) -> _Block:
+        pool = state.get(f"{index}.pool.0.weight")
+        return _Block(width, None if pool is None else pool.shape[0])
+
+    layers: list[nn.Module] = [nn.Conv2d(3, width, 3, padding=1), block(1)]
+    for _ in range(_STAGES):
+        layers.append(nn.Conv2d(width, width, 3, stride=2, padding=1, bias=False))
+        for _ in range(_BLOCKS_PER_STAGE):
+            layers.append(block(len(layers)))
+    latent = state[f"{len(layers)}.weight"].shape[0]
+    layers.append(nn.Conv2d(width, latent, 3, padding=1))
+    return nn.Sequential(*layers)
+
+
+class TinyAutoencoder(nn.Module):
+    """The encoder of a tiny autoencoder, frozen."""
+
+    stride = 2**_STAGES
+
+    def __init__(self, name: str, encoder: nn.Sequential) -> None:
+        super().__init__()
+        self.name = name
+        self.encoder = encoder.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+    def encode(self, image: Tensor) -> Tensor:
+        """[B, 3, H, W] RGB in [0, 1] -> latent [B, C, H / 8, W / 8], with gradient."""
+        latent: Tensor = self.encoder(image.contiguous(memory_format=torch.channels_last))
+        return latent
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Read a flat dictionary of tensors without executing anything, as float32.
+
+    Args:
+        path: ``.safetensors``, or a torch file with nothing but tensors.
+
+    Raises:
+        RidError: missing or damaged file, or one that holds more than tensors.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = Path(path)
+    if not path.is_file():
+        raise RidError(f"{path}: no such file; docs/training.md says where surrogates come from")
+    try:
+        state = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise RidError(f"{path}: cannot be read as plain tensors ({reason})") from None
+    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise RidError(f"{path}: holds more than a flat dictionary of tensors")
+    return {key: value.float() for key, value in state.items()}
+
+
+def load_tiny_autoencoder(path: str | Path, name: str | None = None) -> TinyAutoencoder:
+    """Load the encoder of a TAESD-family autoencoder.
+
+    Args:
+        path: file of the encoder's weights.
+        name: for reports; by default the file's name without ``_encoder``.
+
+    Raises:
+        RidError: the file is missing, damaged, or holds another network.
+    """
+    state = read_state_dict(path)
+    try:
+        encoder = _build_encoder(state)
+        encoder.load_state_dict(state)
+    except (KeyError, RuntimeError, IndexError):
+        raise RidError(f"{path}: not the encoder of a TAESD-family autoencoder") from None
+    return TinyAutoencoder(name or Path(path).stem.removesuffix("_encoder"), encoder)

@@ -1,0 +1,1 @@
+"""Training a defender: configuration, data, loop."""

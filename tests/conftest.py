@@ -1,0 +1,28 @@
+"""What all tests share: real portraits, and the data that may lie beside the checkout."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> np.ndarray:
+    """A portrait, uint8 [512, 512, 3] (NASA, public domain, comes with scikit-image)."""
+    from skimage import data
+
+    return data.astronaut()
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with portraits and weights, or a skip that says why."""
+    folder = Path(os.environ.get("RID_SHARED", ROOT.parent / "shared"))
+    if not (folder / "weights" / "taef2_encoder.pth").is_file():
+        pytest.skip(f"no portraits and weights in {folder}; set RID_SHARED")
+    return folder
