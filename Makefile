@@ -1,0 +1,43 @@
+# Everything works in .venv, by constraints.txt (the versions that were tested together).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help export test test-fast lint format clean
+
+help:  ## Say what there is.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] < (3, 14) else "Python 3.11 to 3.13 is needed; say which with: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.export: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[export]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test]'
+	@touch $@ $(VENV)/.export
+
+export: $(VENV)/.export  ## Set up and export the bundled rid-s to dist/, each file verified.
+	$(BIN)/rid-export --target all -o dist
+
+test: $(VENV)/.test  ## Set up and run the whole test suite.
+	$(BIN)/python -m pytest
+
+test-fast: $(VENV)/.test  ## Leave out what takes more than about ten seconds.
+	$(BIN)/python -m pytest -m 'not slow'
+
+lint: $(VENV)/.test  ## Style and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.test  ## Mend the style.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## Remove what was built; keeps .venv and runs/.
+	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

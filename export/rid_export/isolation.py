@@ -1,0 +1,127 @@
+"""Run a converter in a process of its own.
+
+Converters print pages of logs, keep global state that disturbs the next one, and now and then abort
+the whole process. In a child none of that reaches the user: what it prints goes to a log file, and
+a crash is one line that names the log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rid_core.errors import RidError
+from rid_export.spec import ExportSpec
+
+if TYPE_CHECKING:
+    from rid_export.registry import Target
+
+_REFUSED = 3
+_MARK = "rid-export: "
+
+
+@contextlib.contextmanager
+def captured(log: Path) -> Iterator[None]:
+    """Append what this process prints, C++ code included, to ``log`` instead of the terminal.
+
+    Importing a converter's library to read or run its files prints notices about parts of it that
+    do not concern us.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    try:
+        with log.open("ab") as sink:
+            os.dup2(sink.fileno(), 1)
+            os.dup2(sink.fileno(), 2)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, copy in enumerate(saved, start=1):
+            os.dup2(copy, number)
+            os.close(copy)
+
+
+def convert_isolated(
+    target: Target, spec: ExportSpec, checkpoint: Path, path: Path, log: Path
+) -> None:
+    """Convert ``checkpoint`` to ``path``, metadata included, in a child that prints to ``log``.
+
+    Raises:
+        RidError: it failed or crashed; the text names the reason and the log.
+    """
+    request = {
+        "module": type(target).__module__,
+        "target": type(target).__qualname__,
+        "spec": spec.to_json(),
+        "checkpoint": str(checkpoint),
+        "path": str(path),
+    }
+    environment = os.environ | {
+        # The child sees the modules its parent sees, however they were found.
+        "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "PYTHONUNBUFFERED": "1",
+    }
+    command = [sys.executable, "-m", "rid_export.isolation", json.dumps(request)]
+    with log.open("ab") as sink:
+        code = subprocess.run(
+            command,
+            stdout=sink,
+            stderr=sink,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            check=False,
+        ).returncode
+    if code == 0 and path.exists():
+        return
+    lines = log.read_text(errors="replace").strip().splitlines()
+    last = next((line for line in reversed(lines) if line.strip()), "it printed nothing")
+    if code == _REFUSED:
+        raise RidError(last.removeprefix(_MARK))
+    if code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+        hint = " (out of memory?)" if -code == getattr(signal, "SIGKILL", 9) else ""
+        raise RidError(f"the {spec.target} converter crashed ({name}){hint}; its log: {log}")
+    if code == 0:
+        raise RidError(f"the {spec.target} converter wrote no file; its log: {log}")
+    raise RidError(f"the {spec.target} converter failed: {last.strip()[:300]}; its log: {log}")
+
+
+def _child(request: dict[str, str]) -> None:
+    import importlib
+
+    from rid_core.artifact import padded
+    from rid_core.checkpoint import load_checkpoint
+    from rid_export.graph import ExportGraph
+    from rid_export.metadata import draft
+
+    spec = ExportSpec.from_json(request["spec"])
+    target: Target = getattr(importlib.import_module(request["module"]), request["target"])()
+    path = Path(request["path"])
+    defender, card = load_checkpoint(request["checkpoint"])
+    graph = ExportGraph(
+        defender,
+        card.levels,
+        target.layout,
+        outputs=spec.outputs,
+        protected_scale=target.protected_scale,
+    )
+    target.convert(graph, spec, path)
+    target.embed(path, padded(draft(target, spec, defender, card)))
+
+
+if __name__ == "__main__":
+    try:
+        _child(json.loads(sys.argv[1]))
+    except RidError as problem:
+        print(f"\n{_MARK}{problem}", flush=True)
+        sys.exit(_REFUSED)

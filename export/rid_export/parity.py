@@ -1,0 +1,253 @@
+"""Hold an artefact's outputs against the float32 network's, and judge.
+
+What is compared is ``delta``, the perturbation itself. An image hides everything: at 8 levels a
+perturbation lost altogether still leaves 31 dB between the images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rid_core.artifact import Check, Parity
+from rid_core.budget import Budget
+from rid_core.errors import RidError
+from rid_export.diagnosis import explain_delta, explain_protected
+from rid_export.registry import Runner
+
+SQNR_LIMIT = 200.0
+"""dB; stands for "equal", since JSON has no infinity."""
+
+
+@dataclass(frozen=True)
+class ErrorStatistics:
+    """How far one array is from its reference.
+
+    Attributes:
+        sqnr_db: signal-to-quantization-noise ratio, ``10 log10(sum ref^2 / sum err^2)``, in dB, at
+            most :data:`SQNR_LIMIT`.
+        cosine: of the angle between the two arrays as vectors; 1 for equal direction.
+        sign_agreement: share of equal signs among values whose reference is visible (see
+            :func:`compare`); 1 if there are none.
+        max_error: largest absolute error, in the unit of the arrays.
+        rms_error: root mean square of the error.
+    """
+
+    sqnr_db: float
+    cosine: float
+    sign_agreement: float
+    max_error: float
+    rms_error: float
+
+
+def compare(reference: np.ndarray, measured: np.ndarray, visible: float = 0.0) -> ErrorStatistics:
+    """Statistics of ``measured`` against ``reference``.
+
+    Args:
+        reference: float, any shape.
+        measured: same shape.
+        visible: signs count where ``|reference|`` is above this.
+    """
+    ref = reference.astype(np.float64).ravel()
+    got = measured.astype(np.float64).ravel()
+    error = got - ref
+    signal, noise = float(ref @ ref), float(error @ error)
+    floor = signal * 10 ** (-SQNR_LIMIT / 10)
+    sqnr = 10 * float(np.log10(signal / max(noise, floor))) if signal else -SQNR_LIMIT
+    length = float(np.sqrt(signal * (got @ got)))
+    seen = np.abs(ref) > visible
+    agree = float((np.sign(got[seen]) == np.sign(ref[seen])).mean()) if seen.any() else 1.0
+    return ErrorStatistics(
+        sqnr_db=max(sqnr, -SQNR_LIMIT),
+        cosine=float(ref @ got) / length if length else 0.0,
+        sign_agreement=agree,
+        max_error=float(np.abs(error).max(initial=0)),
+        rms_error=float(np.sqrt(noise / max(ref.size, 1))),
+    )
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A bound on one figure of :func:`measure`.
+
+    Attributes:
+        name: of the figure.
+        sense: ``min`` or ``max``.
+        bound: value that must be reached, or not exceeded.
+    """
+
+    name: str
+    sense: str
+    bound: float
+
+
+FIDELITY = {
+    "fp32": (
+        Threshold("delta_sqnr_db", "min", 60),
+        Threshold("delta_cosine", "min", 0.99999),
+        Threshold("delta_sign_agreement", "min", 0.9999),
+        Threshold("delta_max_error", "max", 0.01),
+    ),
+    "fp16": (
+        Threshold("delta_sqnr_db", "min", 40),
+        Threshold("delta_cosine", "min", 0.9999),
+        Threshold("delta_sign_agreement", "min", 0.999),
+    ),
+    "w8": (Threshold("delta_sqnr_db", "min", 28), Threshold("delta_cosine", "min", 0.999)),
+    "w8a16": (Threshold("delta_sqnr_db", "min", 28), Threshold("delta_cosine", "min", 0.999)),
+    "int8": (
+        Threshold("delta_sqnr_db", "min", 22),
+        Threshold("delta_cosine", "min", 0.997),
+        Threshold("delta_sign_agreement", "min", 0.97),
+    ),
+}
+"""How faithful ``delta`` must be, by precision."""
+
+
+def thresholds(precision: str, levels: int, *, rounded: bool) -> tuple[Threshold, ...]:
+    """All bounds for one artefact: fidelity by precision, and the budget, which is hard.
+
+    Args:
+        precision: of the artefact.
+        levels: its bound in 8-bit levels.
+        rounded: whether ``protected`` comes back as an 8-bit image.
+    """
+    # Float rounding of image + eps * delta is some 1e-5 levels; an 8-bit image is off by a half.
+    slack = 1e-3
+    return (
+        *FIDELITY[precision],
+        Threshold("delta_peak", "max", 1 + 1e-6),
+        Threshold("change_levels", "max", levels + slack),
+        Threshold("protected_error_levels", "max", (0.5 if rounded else 0) + 0.01),
+    )
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the float32 network says.
+
+    Attributes:
+        portraits: float32 [H, W, 3] in [0, 1].
+        deltas: its unit perturbation of each.
+        predict: the network itself, for images that are not among them.
+        levels: its bound.
+    """
+
+    portraits: Sequence[np.ndarray]
+    deltas: Sequence[np.ndarray]
+    predict: Callable[[np.ndarray], np.ndarray]
+    levels: int
+
+
+def make_reference(
+    predict: Callable[[np.ndarray], np.ndarray], portraits: Sequence[np.ndarray], levels: int
+) -> Reference:
+    """Run the float32 network on all portraits.
+
+    Raises:
+        RidError: its perturbation is not finite, or zero (an untrained network): nothing could be
+            proved against it.
+    """
+    deltas = [predict(portrait) for portrait in portraits]
+    if not all(np.isfinite(delta).all() for delta in deltas):
+        raise RidError("the checkpoint's own perturbation is not finite; train it again")
+    if max(float(np.abs(delta).max()) for delta in deltas) * levels < 0.5:
+        raise RidError(
+            "the checkpoint is untrained: its perturbation changes no pixel of the portrait; "
+            "train it first (rid-train) or choose another with --checkpoint"
+        )
+    return Reference(portraits, deltas, predict, levels)
+
+
+def measure(runner: Runner, reference: Reference, outputs: Iterable[str]) -> dict[str, float]:
+    """All figures of one runtime, each the worst over the portraits.
+
+    Raises:
+        RidError: an output is missing, has another shape, or holds NaN or infinity.
+    """
+    budget = Budget(reference.levels)
+    visible = 1 / reference.levels  # |delta| above one level
+    rows: list[dict[str, float]] = []
+    for portrait, truth in zip(reference.portraits, reference.deltas, strict=True):
+        got = runner.run(portrait)
+        for name in sorted(outputs):  # delta first: protected only follows it
+            _check_output(got, name, portrait.shape, runner.name)
+        delta = got["delta"]
+        found = compare(truth, delta, visible)
+        row = {
+            "delta_sqnr_db": found.sqnr_db,
+            "delta_cosine": found.cosine,
+            "delta_sign_agreement": found.sign_agreement,
+            "delta_max_error": found.max_error,
+            "delta_peak": float(np.abs(delta).max()),
+        }
+        if "protected" in got:
+            change = got["protected"] - portrait
+            wrong = got["protected"] - budget.apply(portrait, delta)
+            row["change_levels"] = float(np.abs(change).max()) * 255
+            row["protected_error_levels"] = float(np.abs(wrong).max()) * 255
+        rows.append(row)
+    best_is_high = {"delta_sqnr_db", "delta_cosine", "delta_sign_agreement"}
+    return {
+        name: (min if name in best_is_high else max)(row[name] for row in rows) for name in rows[0]
+    }
+
+
+def _check_output(
+    got: dict[str, np.ndarray], name: str, shape: tuple[int, ...], runtime: str
+) -> None:
+    if name not in got:
+        raise RidError(f"{runtime}: the output {name} is missing; there are {', '.join(got)}")
+    if got[name].shape != shape:
+        raise RidError(
+            f"{runtime}: {name} has shape {list(got[name].shape)} instead of {list(shape)}; "
+            "is the layout (NHWC, NCHW) the one the metadata states?"
+        )
+    broken = int((~np.isfinite(got[name])).sum())
+    if broken:
+        raise RidError(f"{runtime}: {name} holds NaN or infinity in {broken} places")
+
+
+def gate(
+    runner: Runner,
+    reference: Reference,
+    bounds: Sequence[Threshold],
+    outputs: Iterable[str] = ("protected", "delta"),
+) -> Parity:
+    """Measure and judge.
+
+    Raises:
+        RidError: a figure breaks its bound; the text names the worst, and the likely cause.
+    """
+    figures = measure(runner, reference, outputs)
+    checks = tuple(
+        Check(bound.name, _short(figures[bound.name]), bound.bound, bound.sense)
+        for bound in bounds
+        if bound.name in figures
+    )
+    failed = [check for check in checks if not check.passed]
+    if failed:
+        raise RidError(f"{runner.name}: {_complaint(failed)}: {_cause(runner, reference, failed)}")
+    return Parity(runner.name, len(reference.portraits), checks)
+
+
+def _short(value: float) -> float:
+    """Seven digits are enough for a report, and keep the metadata short."""
+    return float(f"{value:.7g}")
+
+
+def _complaint(failed: Sequence[Check]) -> str:
+    words = {"min": "at least", "max": "at most"}
+    parts = (f"{c.name} is {c.value:.6g}, {words[c.sense]} {c.bound:g} needed" for c in failed[:3])
+    return "; ".join(parts)
+
+
+def _cause(runner: Runner, reference: Reference, failed: Sequence[Check]) -> str:
+    """Explain the failure on the first portrait."""
+    portrait, truth = reference.portraits[0], reference.deltas[0]
+    got = runner.run(portrait)
+    if any(check.name.startswith("delta") for check in failed):
+        return explain_delta(portrait, truth, got["delta"], reference.predict)
+    return explain_protected(portrait, got["delta"], got["protected"], reference.levels)

@@ -1,0 +1,199 @@
+"""Checkpoint to proved artefact: a list of named stages.
+
+An artefact is made in a scratch folder beside its place and moved there after the last stage. If a
+stage refuses it, what was there before stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rid_core.artifact import (
+    ArtifactMetadata,
+    Parity,
+    check_digest,
+    payload_size,
+    read_metadata,
+    seal,
+)
+from rid_core.errors import RidError
+from rid_core.files import replacing
+from rid_export import parity
+from rid_export.isolation import captured, convert_isolated
+from rid_export.registry import Target, get_target
+from rid_export.report import Result
+from rid_export.spec import ExportSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass
+class Job:
+    """One artefact on its way through the stages.
+
+    Attributes:
+        spec: what to make.
+        target: that makes it.
+        checkpoint: what it is made from.
+        reference: the float32 network's answers.
+        expected: what its metadata must say, as far as it is known beforehand.
+        path: of the unfinished artefact.
+        log: of the converter.
+        metadata: what the file says of itself, once it does.
+        checked: outcome per runtime.
+    """
+
+    spec: ExportSpec
+    target: Target
+    checkpoint: Path
+    reference: parity.Reference
+    expected: dict[str, object]
+    path: Path
+    log: Path
+    metadata: ArtifactMetadata | None = None
+    checked: list[Parity] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step that finishes a part of a job or raises ``RidError``."""
+
+    name: str
+    run: Callable[[Job], None]
+
+
+def _convert(job: Job) -> None:
+    convert_isolated(job.target, job.spec, job.checkpoint, job.path, job.log)
+
+
+def _read(job: Job) -> None:
+    """The file must describe itself, and as what was asked for."""
+    job.metadata = read_metadata(job.path)
+    for name, wanted in job.expected.items():
+        found = getattr(job.metadata, name)
+        if found != wanted:
+            raise RidError(f"stale metadata: it says {name} {found}, but this is {wanted}")
+    job.target.inspect(job.path, job.metadata)
+
+
+def _gate(job: Job) -> None:
+    bounds = parity.thresholds(job.spec.precision, job.reference.levels, rounded=job.target.rounded)
+    for runner in job.target.runners(job.path):
+        job.checked.append(parity.gate(runner, job.reference, bounds, job.spec.outputs))
+
+
+def _seal(job: Job) -> None:
+    """Write the figures into the file, and read it once more as a user would."""
+    assert job.metadata is not None
+    seal(job.path, dataclasses.replace(job.metadata, parity=tuple(job.checked)))
+    check_digest(job.path, read_metadata(job.path))
+
+
+STAGES = (
+    Stage("convert", _convert),
+    Stage("read", _read),
+    Stage("gate", _gate),
+    Stage("seal", _seal),
+)
+
+Notify = Callable[[str], None]
+
+
+def export(
+    specs: Sequence[ExportSpec],
+    checkpoint: Path,
+    out: Path,
+    *,
+    notify: Notify = lambda _: None,
+    stages: Sequence[Stage] = STAGES,
+) -> list[Result]:
+    """Make all artefacts; one that is refused does not stop the others.
+
+    Args:
+        specs: what to make.
+        checkpoint: safetensors file.
+        out: folder for the files.
+        notify: called with one line per stage.
+        stages: for tests and tools that need another way.
+
+    Returns:
+        One result per spec, in order; ``error`` says which were refused.
+
+    Raises:
+        RidError: the checkpoint cannot be exported at all, or a spec makes no sense for it.
+    """
+    from rid_core.checkpoint import weights_digest
+    from rid_core.runtimes.torch_runtime import TorchRuntime
+    from rid_export.portraits import bundled_portraits
+
+    targets = [get_target(spec.target) for spec in specs]
+    for spec, target in zip(specs, targets, strict=True):
+        target.check(spec)
+    torch_runtime = TorchRuntime(checkpoint)
+    for spec in specs:
+        spec.check_size(torch_runtime.preset, torch_runtime.stride, torch_runtime.fixed_size)
+    identity: dict[str, object] = {
+        "preset": torch_runtime.preset,
+        "levels": torch_runtime.levels,
+        "weights": weights_digest(torch_runtime.defender),
+    }
+
+    def predict(image: np.ndarray) -> np.ndarray:
+        return torch_runtime.run(image)["delta"]
+
+    references: dict[int, parity.Reference] = {}
+    results = []
+    for spec, target in zip(specs, targets, strict=True):
+        if spec.resolution not in references:
+            notify(f"running {torch_runtime.preset} in torch on the portraits")
+            portraits = bundled_portraits(spec.resolution)
+            references[spec.resolution] = parity.make_reference(
+                predict, portraits, torch_runtime.levels
+            )
+        place = out / spec.file_name(torch_runtime.preset, target.suffix)
+        expected = identity | {
+            "format": target.format,
+            "layout": target.layout,
+            "precision": spec.precision,
+            "resolution": spec.resolution,
+        }
+        reference = references[spec.resolution]
+        job = Job(spec, target, checkpoint, reference, expected, place, _log_of(place))
+        results.append(_run(job, place, stages, notify))
+    return results
+
+
+def _log_of(place: Path) -> Path:
+    return place.with_name(f"{place.name}.log")
+
+
+def _run(job: Job, place: Path, stages: Sequence[Stage], notify: Notify) -> Result:
+    """Take one job through the stages; a refusal becomes a result, and keeps the log it names."""
+    spec = job.spec
+    started = time.perf_counter()
+    keep_log = False
+    try:
+        with replacing(place) as fresh:
+            job.path = fresh
+            for stage in stages:
+                notify(f"{spec.label()}: {stage.name}")
+                with captured(job.log):
+                    stage.run(job)
+            size = payload_size(fresh)
+    except RidError as error:
+        keep_log = str(job.log) in str(error)
+        seconds = time.perf_counter() - started
+        return Result(spec.target, spec.precision, place, seconds, error=str(error))
+    finally:
+        if not keep_log:
+            with contextlib.suppress(OSError):
+                job.log.unlink()
+    seconds = time.perf_counter() - started
+    return Result(spec.target, spec.precision, place, seconds, size, tuple(job.checked))

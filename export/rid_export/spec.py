@@ -1,0 +1,125 @@
+"""What to export: one frozen description of one artefact."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from rid_core.errors import RidError
+
+SCHEMA = 1
+PRECISIONS = ("fp32", "fp16", "w8", "w8a16", "int8")
+OUTPUTS = ("protected", "delta")
+MAX_RESOLUTION = 4096
+
+
+@dataclass(frozen=True)
+class ExportSpec:
+    """One artefact: a target, a precision and what the app sees of it.
+
+    Checked when it is made, as far as that needs no network; :meth:`check_size` does the rest.
+
+    >>> ExportSpec(target="tflite").file_name("rid-s", ".tflite")
+    'rid-s.tflite'
+    >>> ExportSpec(target="onnx", precision="int8").file_name("rid-s", ".onnx")
+    'rid-s.int8.onnx'
+    >>> ExportSpec.from_json(ExportSpec(target="onnx").to_json()) == ExportSpec(target="onnx")
+    True
+
+    Attributes:
+        target: name of a registered target, such as ``tflite``.
+        precision: of weights and activations; ``fp32`` keeps what was trained.
+        resolution: height and width of the input in pixels, a multiple of the defender's stride.
+            512 is what an attacker scales photos to.
+        outputs: what the network gives. ``delta`` is the unit perturbation, which an app needs for
+            photos larger than ``resolution``; ``protected`` is the finished square.
+    """
+
+    target: str
+    precision: str = "fp32"
+    resolution: int = 512
+    outputs: tuple[str, ...] = OUTPUTS
+
+    def __post_init__(self) -> None:
+        choose("precision", self.precision, PRECISIONS)
+        for name in self.outputs:
+            choose("output", name, OUTPUTS)
+        if "delta" not in self.outputs:
+            raise RidError("delta must be among the outputs: the file is proved by it")
+        if not 1 <= self.resolution <= MAX_RESOLUTION:
+            raise RidError(
+                f"resolution must be between 1 and {MAX_RESOLUTION} pixels, not {self.resolution}; "
+                "512 is what attackers train at"
+            )
+
+    def check_size(self, preset: str, stride: int, fixed_size: int | None) -> None:
+        """Hold the resolution against what the defender accepts.
+
+        Raises:
+            RidError: it does not fit; the nearest that do are named.
+        """
+        if fixed_size is not None and self.resolution != fixed_size:
+            raise RidError(
+                f"{preset} works at {fixed_size} x {fixed_size} only: --resolution {fixed_size}"
+            )
+        if self.resolution % stride:
+            below = self.resolution // stride * stride
+            near = [str(size) for size in (below, below + stride) if size]
+            raise RidError(
+                f"{preset} needs a multiple of {stride} pixels, not {self.resolution}: "
+                f"--resolution {' or '.join(near)}"
+            )
+
+    def file_name(self, stem: str, suffix: str) -> str:
+        """Name of the file: ``rid-s.tflite``, or ``rid-s.int8.tflite``; fp32 has no infix."""
+        infix = "" if self.precision == "fp32" else f".{self.precision}"
+        return f"{stem}{infix}{suffix}"
+
+    def label(self) -> str:
+        """For people: ``tflite fp32``."""
+        return f"{self.target} {self.precision}"
+
+    def to_json(self) -> str:
+        """JSON with a schema version."""
+        return json.dumps({"schema": SCHEMA} | dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> ExportSpec:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            RidError: not such a document, another schema, an unknown field, or a bad value.
+        """
+        try:
+            raw: dict[str, Any] = json.loads(text)
+            schema = raw.pop("schema")
+        except (ValueError, AttributeError, KeyError, TypeError):
+            raise RidError("not an export specification (JSON with a schema version)") from None
+        if schema != SCHEMA:
+            raise RidError(f"export specification of schema {schema}; this version reads {SCHEMA}")
+        names = [field.name for field in dataclasses.fields(cls)]
+        for key in raw:
+            choose("setting", key, names)
+        if "target" not in raw:
+            raise RidError("the export specification names no target")
+        if "outputs" in raw:
+            raw["outputs"] = tuple(raw["outputs"])
+        return cls(**raw)
+
+
+def choose(what: str, value: str, known: Iterable[str]) -> str:
+    """Return ``value`` if it is known.
+
+    Raises:
+        RidError: it is not; the nearest is named.
+    """
+    known = list(known)
+    if value in known:
+        return value
+    near = difflib.get_close_matches(value, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+    raise RidError(f"unknown {what} {value!r}; {hint}")

@@ -1,0 +1,1 @@
+"""One module per target; every module here is imported and registers itself."""

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from rid_core import objectives
+
+
+def test_encoder_shift_is_minus_the_logarithm_of_the_relative_shift() -> None:
+    reference = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    shifted = reference.clone()
+    shifted[1] *= 3  # a change of twice the latent: relative shift 4
+    value = objectives.encoder_shift(reference, shifted)
+    assert value[0].item() == pytest.approx(-np.log(1e-4), rel=1e-4)
+    assert value[1].item() == pytest.approx(-np.log(4), rel=1e-3)
+
+
+def test_encoder_shift_gives_hard_and_easy_images_the_same_say() -> None:
+    reference = torch.ones(2, 1, 4, 4)
+    shifted = (reference + torch.tensor([0.1, 1.0]).reshape(2, 1, 1, 1)).requires_grad_(True)
+    objectives.encoder_shift(reference, shifted).sum().backward()
+    assert shifted.grad is not None
+    # d(-log d^2) = -2 d: relative to the change, both gradients are the same.
+    relative = shifted.grad.sum(dim=(1, 2, 3)) * (shifted.detach() - reference).mean(dim=(1, 2, 3))
+    assert relative[0].item() == pytest.approx(relative[1].item(), rel=0.02)
+
+
+def test_distillation_is_the_mean_squared_distance() -> None:
+    unit, target = torch.zeros(2, 3, 4, 4), torch.full((2, 3, 4, 4), 0.5)
+    assert torch.allclose(objectives.distillation(unit, target), torch.tensor([0.25, 0.25]))
+
+
+def test_dissimilarity_agrees_with_scikit_image(astronaut: np.ndarray) -> None:
+    from skimage.metrics import structural_similarity
+
+    clean = astronaut[:128, 160:288].astype(np.float32) / 255
+    rng = np.random.default_rng(0)
+    noisy = (clean + rng.normal(0, 0.03, clean.shape)).clip(0, 1).astype(np.float32)
+    expected = 1 - structural_similarity(
+        clean, noisy, channel_axis=2, data_range=1.0, gaussian_weights=True, sigma=1.5,
+        use_sample_covariance=False,
+    )  # fmt: skip
+    batch = [torch.from_numpy(x).permute(2, 0, 1)[None] for x in (clean, noisy)]
+    assert objectives.dissimilarity(*batch).item() == pytest.approx(expected, rel=0.03)
+
+
+def test_a_perturbation_costs_more_on_skin_than_in_texture() -> None:
+    generator = torch.Generator().manual_seed(0)
+    smooth = torch.full((1, 3, 64, 64), 0.5)
+    texture = torch.rand(1, 3, 64, 64, generator=generator)
+    change = (torch.randint(0, 2, smooth.shape, generator=generator) * 2 - 1) * 8 / 255
+    on_smooth = objectives.dissimilarity(smooth, smooth + change)
+    on_texture = objectives.dissimilarity(texture, (texture + change).clamp(0, 1))
+    assert on_smooth > 10 * on_texture
+
+
+def test_periodicity_sees_a_grid_and_nothing_else() -> None:
+    generator = torch.Generator().manual_seed(0)
+    cell = torch.randn(1, 3, 8, 8, generator=generator)
+    grid = cell.repeat(1, 1, 12, 12)
+    chance = torch.randn(1, 3, 96, 96, generator=generator)
+    assert objectives.periodicity(grid).item() > 0.95
+    assert objectives.periodicity(chance).item() < 0.02
+    assert objectives.periodicity(torch.zeros(1, 3, 96, 96)).item() == 0
+    half = objectives.periodicity(grid / grid.std() + chance / chance.std()).item()
+    assert half == pytest.approx(0.5, abs=0.06)

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rid_core.checkpoint import load_checkpoint
+from rid_core.defenders import create_defender
+from rid_core.errors import RidError
+from rid_core.training import loop
+from rid_core.training.config import TrainConfig, load_config, parse_config
+from rid_core.training.data import CropDataset, ShardedRange, list_portraits
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def raw(portraits: Path, tiny_encoder_file: Path) -> dict[str, object]:
+    return {
+        # A wide bound, so that a few steps show an effect.
+        "defender": {"preset": "rid-n", "levels": 64, "overrides": {"width": 8, "head_width": 4}},
+        "data": {"folder": str(portraits), "crop": 64, "short_side": [96, 128]},
+        "surrogate": [{"kind": "tiny-autoencoder", "path": str(tiny_encoder_file)}],
+        "objective": [{"kind": "encoder-shift"}],
+        "channel": {"identity": 1.0, "jpeg": 1.0, "resize": 1.0},
+        "optim": {"steps": 4, "batch": 2, "warmup": 1, "ema": 0.5},
+        "log": {"every": 1, "save_every": 1, "preview_every": 4},
+    }
+
+
+def _train(raw: dict[str, object], output: Path, **changes: object) -> Path:
+    optim = {**raw["optim"], **changes}  # type: ignore[dict-item]
+    return loop.train(parse_config({**raw, "optim": optim}), output, quiet=True)
+
+
+def test_a_run_makes_a_checkpoint_a_log_and_a_picture(
+    raw: dict[str, object], tmp_path: Path
+) -> None:
+    path = _train(raw, tmp_path)
+    defender, card = load_checkpoint(path)
+    assert (card.preset, card.levels, card.surrogates) == ("rid-n", 64, ["tiny"])
+    assert defender(torch.rand(1, 3, 64, 64)).shape == (1, 3, 64, 64)
+    rows = [json.loads(row) for row in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert (tmp_path / "preview-000004.png").is_file()
+    assert list((tmp_path / "tensorboard").glob("events*"))
+
+
+def test_training_raises_the_shift(raw: dict[str, object], tmp_path: Path) -> None:
+    _train(raw, tmp_path, steps=25, lr=5e-3)
+    rows = [json.loads(row) for row in (tmp_path / "log.jsonl").read_text().splitlines()]
+    start = np.mean([row["encoder-shift"] for row in rows[:3]])
+    end = np.mean([row["encoder-shift"] for row in rows[-3:]])
+    assert end < start - 3  # the shift grew by a factor of e ** 3 at least
+
+
+def test_a_resumed_run_continues_bit_for_bit(
+    raw: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = _train(raw, tmp_path / "whole")
+    original = loop.Run.save
+
+    def save_then_die(run: loop.Run) -> None:
+        original(run)
+        if run.step == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Run, "save", save_then_die)
+        with pytest.raises(KeyboardInterrupt):
+            _train(raw, tmp_path / "parts")
+    parts = _train(raw, tmp_path / "parts")
+    one, other = (load_checkpoint(path)[0].state_dict() for path in (whole, parts))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    logs = [(tmp_path / run / "log.jsonl").read_text() for run in ("whole", "parts")]
+    assert logs[0] == logs[1]
+
+
+def test_another_configuration_does_not_continue_a_run(
+    raw: dict[str, object], tmp_path: Path
+) -> None:
+    _train(raw, tmp_path, steps=1)
+    with pytest.raises(RidError, match=r"another \[optim\].*--restart"):
+        _train(raw, tmp_path, steps=1, lr=0.5)
+
+
+def test_a_damaged_state_is_named(raw: dict[str, object], tmp_path: Path) -> None:
+    _train(raw, tmp_path, steps=1)
+    state = tmp_path / "state.pt"
+    state.write_bytes(state.read_bytes()[:-500])
+    with pytest.raises(RidError, match=r"state\.pt: damaged"):
+        _train(raw, tmp_path, steps=1)
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_state(
+    raw: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _train(raw, tmp_path, steps=2)
+    before = (tmp_path / "state.pt").read_bytes()
+    real = loop.objectives.encoder_shift
+
+    def poisoned(reference: torch.Tensor, shifted: torch.Tensor) -> torch.Tensor:
+        return real(reference, shifted) * float("nan")
+
+    monkeypatch.setattr(loop.objectives, "encoder_shift", poisoned)
+    with pytest.raises(RidError, match=r"not finite at step 0 \(samples \[0, 1\]\)"):
+        loop.train(parse_config(raw), tmp_path / "new", quiet=True)
+    assert (tmp_path / "state.pt").read_bytes() == before
+    assert not (tmp_path / "new" / "state.pt").exists()
+
+
+def test_distillation_needs_no_surrogate(raw: dict[str, object], tmp_path: Path) -> None:
+    teacher = _train(raw, tmp_path / "teacher", steps=15, lr=5e-3)
+    student = {**raw, "surrogate": [], "objective": [
+        {"kind": "distillation", "teacher": str(teacher), "weight": 10.0}
+    ], "visibility": {"dissimilarity": 0.0, "periodicity": 0.0}}  # fmt: skip
+    _train(student, tmp_path / "student", steps=40, lr=5e-3)
+    rows = [json.loads(row) for row in (tmp_path / "student/log.jsonl").read_text().splitlines()]
+    assert rows[-1]["distillation"] < 0.5 * rows[0]["distillation"]
+
+
+def test_training_starts_from_a_checkpoint(raw: dict[str, object], tmp_path: Path) -> None:
+    first = _train(raw, tmp_path / "first", steps=15, lr=5e-3)
+    defender = {**raw["defender"], "init": str(first)}  # type: ignore[dict-item]
+    _train({**raw, "defender": defender}, tmp_path / "second", steps=1)
+    row = json.loads((tmp_path / "second/log.jsonl").read_text().splitlines()[0])
+    assert row["energy"] > 0.01  # a new network starts from zero
+    other = {"preset": "rid-s", "init": str(first)}
+    with pytest.raises(RidError, match="holds rid-n, but the config trains rid-s"):
+        _train({**raw, "defender": other}, tmp_path / "third", steps=1)
+
+
+def test_samples_depend_on_seed_and_number_alone(portraits: Path) -> None:
+    paths = list_portraits(portraits, [])
+    one, other = (CropDataset(paths, 64, (96, 128), seed=3) for _ in range(2))
+    assert torch.equal(one[5][0], other[5][0])
+    assert not torch.equal(one[5][0], CropDataset(paths, 64, (96, 128), seed=4)[5][0])
+    # Every portrait once an epoch.
+    first = {float(one[i][0].mean()) for i in range(len(paths))}
+    assert len(first) == len(paths)
+
+
+def test_processes_share_the_samples() -> None:
+    alone = list(ShardedRange(8, 24, 4, 0, 1))
+    first, second = (list(ShardedRange(8, 24, 4, shard, 2)) for shard in range(2))
+    assert alone == list(range(8, 24))
+    assert first == [8, 9, 10, 11, 16, 17, 18, 19]
+    assert sorted(first + second) == alone
+
+
+def test_broken_and_excluded_portraits_are_left_out(
+    portraits: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = [p.name for p in list_portraits(portraits, ["000[45].jpg"])]
+    assert names == ["0000.jpg", "0001.jpg", "0002.jpg", "0003.jpg"]
+    assert "1 of 5 images cannot be read" in caplog.text
+    with pytest.raises(RidError, match=r"no usable portraits \(7 images found, 7 excluded"):
+        list_portraits(portraits, ["*"])
+    with pytest.raises(RidError, match="no such folder"):
+        list_portraits(tmp_path / "nowhere", [])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"optim": {"step": 5}}, "unknown key optim.step; did you mean steps"),
+        ({"chanel": {}}, "unknown key chanel; did you mean channel"),
+        ({"channel": {"jpg": 1.0}}, "unknown step jpg; known: identity, jpeg"),
+        ({"optim": {"lr": -1}}, "optim.lr"),
+        ({"surrogate": []}, "at least one"),
+        ({"objective": [{"kind": "distillation"}]}, "needs a teacher"),
+        ({"defender": {"levels": 300}}, "defender.levels"),
+    ],
+)
+def test_faults_in_a_config_are_named(
+    raw: dict[str, object], change: dict[str, object], message: str
+) -> None:
+    with pytest.raises(RidError, match=message):
+        parse_config({**raw, **change})
+
+
+def test_crops_larger_than_the_photos_are_refused(raw: dict[str, object], tmp_path: Path) -> None:
+    data = {**raw["data"], "crop": 112}  # type: ignore[dict-item]
+    with pytest.raises(RidError, match="short_side"):
+        _train({**raw, "data": data}, tmp_path)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("rid-*.toml")), ids=lambda p: p.stem)
+def test_committed_configs_are_valid(path: Path) -> None:
+    config = load_config(path, ("optim.steps=7", "data.folder=elsewhere"))
+    assert isinstance(config, TrainConfig)
+    assert config.optim.steps == 7
+    assert config.data.folder == Path("elsewhere")
+    create_defender(config.defender.preset)
+
+
+def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
+    config = tmp_path / "bad.toml"
+    config.write_text("[optim]\nsteps = 1\n[data\n")
+    command = [sys.executable, "-m", "rid_core.cli.train", "--config", str(config), "-o", "x"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ}, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert "not TOML" in done.stderr

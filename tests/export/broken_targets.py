@@ -1,0 +1,36 @@
+"""Targets that fail in the ways converters do. Imported by a converter's own process as well."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from rid_core.errors import RidError
+from rid_export.spec import ExportSpec
+from rid_export.targets.onnx import OnnxTarget
+
+
+class Raises(OnnxTarget):
+    def convert(self, graph: Any, spec: ExportSpec, path: Path) -> None:
+        print("page after page\n" * 500)
+        raise ValueError("op frobnicate is not supported")
+
+
+class Aborts(OnnxTarget):
+    def convert(self, graph: Any, spec: ExportSpec, path: Path) -> None:
+        path.write_bytes(b"half")
+        os.abort()
+
+
+class Refuses(OnnxTarget):
+    def convert(self, graph: Any, spec: ExportSpec, path: Path) -> None:
+        raise RidError("this cannot be exported; use another")
+
+
+class WritesNothing(OnnxTarget):
+    def convert(self, graph: Any, spec: ExportSpec, path: Path) -> None:
+        pass
+
+    def embed(self, path: Path, text: str) -> None:
+        pass

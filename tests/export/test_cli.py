@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROGRAM = [sys.executable, "-c", "from rid_export.cli import main; main()"]
+
+
+def call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*PROGRAM, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+def test_help_is_quick_and_shows_examples() -> None:
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        done = call("--help")
+        times.append(time.perf_counter() - start)
+    assert done.returncode == 0
+    assert "rid-export --target tflite" in done.stdout
+    assert "inspect" in done.stdout
+    assert min(times) < 0.3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["--target", "tflight"], 1, "did you mean tflite"),
+        (["--target", "onnx", "--precision", "fp31"], 1, "did you mean fp32"),
+        (["--target", "onnx", "--checkpoint", "none.safetensors"], 1, "no such checkpoint"),
+        (["--resolution", "many"], 2, "Invalid value for '--resolution'"),
+        (["inspekt"], 2, "No such command"),
+        (["inspect", "none.tflite"], 1, "none.tflite: cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_one_line(arguments: list[str], code: int, text: str) -> None:
+    done = call(*arguments)
+    assert done.returncode == code
+    assert text in done.stderr
+    assert "Traceback" not in done.stderr
+    assert code == 2 or done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_export_end_to_end(small_checkpoint: Path, tmp_path: Path) -> None:
+    arguments = ["--target", "tflite", "--resolution", "64", "--checkpoint", small_checkpoint]
+    done = call(*arguments, "-o", tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)["artefacts"]
+    assert row["file"] == str(tmp_path / "rid-n.tflite")
+    assert row["error"] is None
+    assert row["parity"][0]["checks"][0]["name"] == "delta_sqnr_db"
+    assert [p.name for p in tmp_path.iterdir()] == ["rid-n.tflite"]
+    # Nothing of what converters print reaches the user.
+    assert all(line.startswith("  ") for line in done.stderr.splitlines()), done.stderr
+
+    shown = call("inspect", tmp_path / "rid-n.tflite")
+    assert shown.returncode == 0
+    assert "6 levels of 255" in shown.stdout
+    assert "delta: float32 [1, 64, 64, 3] in [-1, 1]" in shown.stdout
+    document = json.loads(call("inspect", tmp_path / "rid-n.tflite", "--json").stdout)
+    assert document["schema"] == 1
+
+
+@pytest.mark.slow
+def test_unwritable_output(small_checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    arguments = ["--target", "onnx", "--resolution", "64", "--checkpoint", small_checkpoint]
+    done = call(*arguments, "-o", tmp_path / "file")
+    assert done.returncode == 1
+    assert "error: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+@pytest.mark.slow
+def test_inspect_of_an_altered_file(exported: Any, tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    data = bytearray(exported("onnx").file.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    done = call("inspect", path)
+    assert done.returncode == 1
+    assert "changed after its export" in done.stderr
+    assert "rid-s" in done.stdout

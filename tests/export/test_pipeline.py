@@ -1,0 +1,174 @@
+"""A file appears only when everything held; a failure leaves the one that was there."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import broken_targets
+import onnx_faults
+import pytest
+
+from rid_core.errors import RidError
+from rid_export import registry
+from rid_export.pipeline import STAGES, Job, Stage, export
+from rid_export.spec import ExportSpec
+from rid_export.targets.onnx import OnnxTarget
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (broken_targets.Raises, "converter failed: ValueError: op frobnicate is not supported"),
+        (broken_targets.Aborts, r"converter crashed \(SIGABRT\)"),
+        (broken_targets.Refuses, "^this cannot be exported; use another$"),
+        (broken_targets.WritesNothing, "wrote no file"),
+    ],
+)
+def test_converters_that_fail(
+    kind: type[OnnxTarget],
+    text: str,
+    small_checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: Any,
+) -> None:
+    monkeypatch.setitem(registry._TARGETS, "broken", kind())
+    old = tmp_path / "rid-n.onnx"
+    old.write_bytes(b"the old file")
+    (result,) = export([ExportSpec("broken", resolution=64)], small_checkpoint, tmp_path)
+    assert result.error is not None
+    assert re.search(text, result.error), result.error
+    assert "\n" not in result.error
+    assert old.read_bytes() == b"the old file"
+    assert "page after page" not in "".join(capfd.readouterr())
+    log = tmp_path / "rid-n.onnx.log"
+    named = kind is not broken_targets.Refuses
+    assert (str(log) in result.error) == named
+    assert {p.name for p in tmp_path.iterdir()} == {old.name, *([log.name] if named else [])}
+    if kind is broken_targets.Raises:
+        assert "page after page" in log.read_text()
+        assert "Traceback" in log.read_text()
+
+
+def converter_that(exported: Any, spoil: Callable[[Any], None]) -> tuple[Stage, ...]:
+    """The pipeline's stages, but for a converter that plants a fault into a sound file."""
+
+    def convert(job: Job) -> None:
+        import onnx
+
+        model = onnx.load(exported("onnx").file)
+        spoil(model)
+        onnx.save(model, job.path)
+
+    return (Stage("convert", convert), *STAGES[1:])
+
+
+def stale_metadata(model: Any) -> None:
+    (entry,) = model.metadata_props
+    document = json.loads(entry.value)
+    entry.value = json.dumps(document | {"weights": "0" * 64}).ljust(len(entry.value))
+
+
+def no_metadata(model: Any) -> None:
+    del model.metadata_props[:]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "text"),
+    [
+        (onnx_faults.double_eps, "change_levels.*adds 2 times eps"),
+        (onnx_faults.nan_weights, "delta holds NaN"),
+        (stale_metadata, "stale metadata: it says weights 0000"),
+        (no_metadata, "carries no RID metadata"),
+    ],
+)
+def test_converters_that_write_something_else(
+    spoil: Callable[[Any], None], text: str, exported: Any, checkpoint: Path, tmp_path: Path
+) -> None:
+    old = tmp_path / "rid-s.onnx"
+    old.write_bytes(b"the old file")
+    stages = converter_that(exported, spoil)
+    (result,) = export([ExportSpec("onnx")], checkpoint, tmp_path, stages=stages)
+    assert result.error is not None
+    assert re.search(text, result.error), result.error
+    assert old.read_bytes() == b"the old file"
+    assert [p.name for p in tmp_path.iterdir()] == ["rid-s.onnx"]
+
+
+def test_weights_of_another_checkpoint(exported: Any, checkpoint: Path, tmp_path: Path) -> None:
+    """A sound file, proved and sealed, but of other weights of the same preset."""
+    import torch
+
+    from rid_core.checkpoint import load_checkpoint, save_checkpoint
+
+    defender, card = load_checkpoint(checkpoint)
+    with torch.no_grad():
+        defender.smooth.bias.add_(1e-3)
+    other = tmp_path / "other.safetensors"
+    save_checkpoint(other, defender, card)
+    stages = converter_that(exported, lambda model: None)
+    (result,) = export([ExportSpec("onnx")], other, tmp_path / "dist", stages=stages)
+    assert result.error is not None
+    assert result.error.startswith("stale metadata: it says weights")
+
+
+def test_a_sound_file_replaces_the_old_one_and_a_refusal_stops_no_other(
+    exported: Any, checkpoint: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "rid-s.onnx").write_bytes(b"the old file")
+    sound = converter_that(exported, lambda model: None)[0]
+
+    def convert(job: Job) -> None:
+        if job.target.name == "tflite":
+            raise RidError("no")
+        sound.run(job)
+
+    lines: list[str] = []
+    refused, made = export(
+        [ExportSpec("tflite"), ExportSpec("onnx")],
+        checkpoint,
+        tmp_path,
+        notify=lines.append,
+        stages=(Stage("convert", convert), *STAGES[1:]),
+    )
+    assert refused.error == "no"
+    assert made.error is None
+    assert made.size == (tmp_path / "rid-s.onnx").stat().st_size > 1_000_000
+    assert [p.name for p in tmp_path.iterdir()] == ["rid-s.onnx"]
+    assert lines[1:] == ["tflite fp32: convert"] + [f"onnx fp32: {s.name}" for s in STAGES]
+
+
+def test_interrupt_leaves_nothing(
+    small_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(job: Any) -> None:
+        job.path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export(
+            [ExportSpec("onnx", resolution=64)],
+            small_checkpoint,
+            tmp_path,
+            stages=(Stage("convert", interrupt),),
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_untrained_and_misfit_checkpoints(tmp_path: Path, small_checkpoint: Path) -> None:
+    from rid_core.checkpoint import ModelCard, save_checkpoint
+    from rid_core.defenders import create_defender
+
+    path = tmp_path / "new.safetensors"
+    save_checkpoint(path, create_defender("rid-n"), ModelCard("rid-n", 8))
+    with pytest.raises(RidError, match="untrained"):
+        export([ExportSpec("onnx", resolution=64)], path, tmp_path / "dist")
+    with pytest.raises(RidError, match="--resolution 496 or 512"):
+        export([ExportSpec("onnx", resolution=500)], small_checkpoint, tmp_path / "dist")
+    assert not (tmp_path / "dist").exists()

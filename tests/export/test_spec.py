@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from rid_core.errors import RidError
+from rid_export.spec import ExportSpec
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"precision": "int4"}, "did you mean int8"),
+        ({"precision": "double"}, "known: fp32, fp16"),
+        ({"outputs": ("protected", "detla")}, "did you mean delta"),
+        ({"outputs": ("protected",)}, "delta must be among"),
+        ({"resolution": 0}, "between 1 and 4096"),
+        ({"resolution": 100_000}, "between 1 and 4096"),
+    ],
+)
+def test_values_that_make_no_sense(fields: dict[str, object], text: str) -> None:
+    with pytest.raises(RidError, match=text):
+        ExportSpec(target="onnx", **fields)
+
+
+def test_resolution_names_the_nearest() -> None:
+    with pytest.raises(RidError, match="--resolution 496 or 512"):
+        ExportSpec("onnx", resolution=500).check_size("rid-s", 16, None)
+    with pytest.raises(RidError, match=r"--resolution 16$"):
+        ExportSpec("onnx", resolution=5).check_size("rid-s", 16, None)
+    with pytest.raises(RidError, match="512 x 512 only"):
+        ExportSpec("onnx", resolution=256).check_size("rid-dit", 16, 512)
+    ExportSpec("onnx", resolution=768).check_size("rid-s", 16, None)
+
+
+def test_json_round_trip() -> None:
+    spec = ExportSpec("tflite", precision="int8", resolution=256, outputs=("delta",))
+    assert ExportSpec.from_json(spec.to_json()) == spec
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"schema": 99}, "schema 99; this version reads 1"),
+        ({"resolutoin": 5}, "unknown setting 'resolutoin'; did you mean resolution"),
+    ],
+)
+def test_json_of_another_kind(change: dict[str, object], text: str) -> None:
+    raw = json.loads(ExportSpec("tflite").to_json()) | change
+    with pytest.raises(RidError, match=text):
+        ExportSpec.from_json(json.dumps(raw))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", '{"target": "onnx"}'])
+def test_json_that_is_no_spec(text: str) -> None:
+    with pytest.raises(RidError, match="not an export specification"):
+        ExportSpec.from_json(text)
+
+
+def test_names_and_frozenness() -> None:
+    assert ExportSpec("tflite").file_name("rid-s", ".tflite") == "rid-s.tflite"
+    assert ExportSpec("x", precision="fp16").file_name("rid-n", ".mlpackage") == (
+        "rid-n.fp16.mlpackage"
+    )
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        ExportSpec("x").target = "y"  # type: ignore[misc]
