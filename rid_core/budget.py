@@ -18,7 +18,9 @@ Works on numpy arrays and torch tensors alike and imports neither's compute.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, TypeVar
 
 import numpy as np
@@ -30,6 +32,13 @@ DEFAULT_LEVELS = 8
 
 Array = TypeVar("Array", bound=Any)
 """A numpy array or a torch tensor."""
+
+_PIECE = 1 << 20
+
+
+def _is_number(value: object) -> bool:
+    """Whether ``value`` is a real number, numpy's included; True and False are not meant."""
+    return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
 
 
 @dataclass(frozen=True)
@@ -50,16 +59,17 @@ class Budget:
     strength: float = 1.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.levels, bool) or int(self.levels) != self.levels:
+        if not _is_number(self.levels) or not float(self.levels).is_integer():
             raise RidError(f"levels must be a whole number of 8-bit levels, not {self.levels!r}")
         if not 1 <= self.levels <= MAX_LEVELS:
             raise RidError(
                 f"levels must be between 1 and {MAX_LEVELS} 8-bit levels, not {self.levels}; "
                 f"{DEFAULT_LEVELS} is the default"
             )
-        if not 0 < self.strength <= 1:
-            raise RidError(f"strength must be above 0 and at most 1, not {self.strength}")
+        if not _is_number(self.strength) or not 0 < self.strength <= 1:
+            raise RidError(f"strength must be above 0 and at most 1, not {self.strength!r}")
         object.__setattr__(self, "levels", int(self.levels))
+        object.__setattr__(self, "strength", float(self.strength))
 
     @property
     def eps(self) -> float:
@@ -79,7 +89,7 @@ class Budget:
             RidError: the eps is not a whole number of 8-bit levels.
         """
         levels = eps * 255 / 2
-        if abs(levels - round(levels)) > 1e-6:
+        if not math.isfinite(levels) or abs(levels - round(levels)) > 1e-6:
             raise RidError(f"eps {eps:g} on [-1, 1] is {levels:g} levels, not a whole number")
         return cls(levels=round(levels))
 
@@ -88,12 +98,14 @@ class Budget:
 
         Args:
             image: float RGB in [0, 1], any layout.
-            unit: unit perturbation in [-1, 1], same shape; values outside are clipped.
+            unit: unit perturbation in [-1, 1], same shape; values outside are clipped. NaN stays
+                NaN: nothing in a graph can refuse it, so whoever reads the result must look.
 
         Returns:
             The protected image in [0, 1]; no value differs from ``image`` by more than ``eps``.
         """
-        return (image + unit.clip(-1, 1) * self.eps).clip(0, 1)
+        protected: Array = (image + unit.clip(-1, 1) * self.eps).clip(0, 1)
+        return protected
 
     def apply_uint8(self, image: np.ndarray, unit: np.ndarray) -> np.ndarray:
         """Add a unit perturbation to an 8-bit image, in whole levels.
@@ -104,7 +116,17 @@ class Budget:
 
         Returns:
             uint8 image; no value differs from ``image`` by more than ``levels``.
+
+        Raises:
+            RidError: another dtype or shape, or NaN in ``unit``, which has no level.
         """
+        if image.dtype != np.uint8 or image.shape != unit.shape:
+            raise RidError(
+                f"a uint8 image and a perturbation of its shape are needed, not {image.dtype} "
+                f"{image.shape} and {unit.shape}"
+            )
+        if bool(np.isnan(unit).any()):
+            raise RidError("the perturbation holds NaN; the model file is damaged or overflows")
         step = np.rint(unit.clip(-1, 1) * np.float32(self.levels * self.strength))
         return (image + step.astype(np.int16)).clip(0, 255).astype(np.uint8)
 
@@ -146,8 +168,13 @@ def verify(original: np.ndarray, saved: np.ndarray, levels: int = DEFAULT_LEVELS
         raise RidError("the bound is checked on 8-bit images; convert both to uint8 first")
     if original.shape != saved.shape:
         raise RidError(f"images differ in shape: {original.shape} and {saved.shape}")
-    change = saved.astype(np.int16) - original
-    peak = int(np.abs(change).max(initial=0))
-    mean_square = float(np.square(change, dtype=np.float64).mean()) if change.size else 0.0
-    psnr = 10 * float(np.log10(255**2 / mean_square)) if mean_square else float("inf")
+    before, after = original.reshape(-1), saved.reshape(-1)
+    peak = total = 0
+    # By pieces: the whole difference of a 50-megapixel photo would take over a gigabyte.
+    for start in range(0, before.size, _PIECE):
+        change = after[start : start + _PIECE].astype(np.int64) - before[start : start + _PIECE]
+        peak = max(peak, int(np.abs(change).max()))
+        total += int(np.dot(change, change))
+    mean_square = total / max(before.size, 1)
+    psnr = 10 * math.log10(255**2 / mean_square) if mean_square else math.inf
     return Verdict(peak, mean_square**0.5, psnr, peak <= Budget(levels).levels)

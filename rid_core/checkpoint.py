@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import errno
 import hashlib
 import json
+import os
+import re
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rid_core._version import __version__
 from rid_core.budget import Budget
@@ -58,8 +62,15 @@ class ModelCard:
         Budget(self.levels)
 
     def to_json(self) -> str:
-        """Compact JSON with sorted keys."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        """Compact JSON with sorted keys.
+
+        Raises:
+            RidError: a figure or setting is NaN or infinite, which JSON cannot hold.
+        """
+        try:
+            return json.dumps(dataclasses.asdict(self), sort_keys=True, allow_nan=False)
+        except ValueError as error:
+            raise RidError(f"not saved: the model card is no valid JSON ({error})") from None
 
     @classmethod
     def from_json(cls, text: str, source: str) -> ModelCard:
@@ -70,27 +81,45 @@ class ModelCard:
         """
         try:
             raw = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RidError(f"{source}: its model card is not JSON ({error})") from None
         if not isinstance(raw, dict) or "schema" not in raw:
             raise RidError(f"{source}: its model card is no RID model card")
         if raw["schema"] != SCHEMA:
             raise RidError(
-                f"{source}: its model card has schema {raw['schema']}, this version reads {SCHEMA}; "
-                "install the rid-defender that wrote it "
-                f"({raw.get('version', 'version not stated')})"
+                f"{source}: its model card has schema {raw['schema']!r:.20}, this version reads "
+                f"{SCHEMA}; install the rid-defender that wrote it "
+                f"({raw.get('version', 'version not stated')!s:.20})"
             )
-        known = {f.name for f in dataclasses.fields(cls)}
+        sample = dataclasses.asdict(cls(preset="", levels=1))
+        fields = {key: value for key, value in raw.items() if key in sample}
+        for key, value in fields.items():
+            if type(value) is not type(sample[key]):
+                raise RidError(f"{source}: its model card is damaged ({key} is {value!r:.40})")
         try:
-            return cls(**{key: value for key, value in raw.items() if key in known})
+            return cls(**fields)
         except TypeError as error:
             raise RidError(f"{source}: its model card is incomplete ({error})") from None
+        except RidError as error:
+            raise RidError(f"{source}: its model card is damaged ({error})") from None
+
+
+def _stored(defender: Defender) -> Defender:
+    """``defender`` with its channels in the order that checkpoints hold."""
+    if defender.layout == "nhwc":
+        return defender
+    defender = copy.deepcopy(defender)
+    defender.lower("nhwc")
+    return defender
 
 
 def weights_digest(defender: Defender) -> str:
-    """SHA-256 over names, shapes and float32 bytes of all weights, in order of name."""
+    """SHA-256 over names, shapes and float32 bytes of all weights, in order of name.
+
+    A defender lowered for a runtime has the digest of the checkpoint it came from.
+    """
     digest = hashlib.sha256()
-    for name, tensor in sorted(defender.state_dict().items()):
+    for name, tensor in sorted(_stored(defender).state_dict().items()):
         array = tensor.detach().cpu().float().contiguous().numpy()
         digest.update(f"{name}{list(array.shape)}".encode())
         digest.update(array.tobytes())
@@ -101,16 +130,33 @@ def save_checkpoint(path: str | Path, defender: Defender, card: ModelCard) -> No
     """Write ``defender`` and its card to ``path``, as a whole or not at all.
 
     Raises:
-        RidError: the weights hold NaN or infinity, or the file cannot be written.
+        RidError: the weights hold NaN or infinity, the card describes another network, or the file
+            cannot be written.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    state = {name: t.detach().cpu().contiguous() for name, t in defender.state_dict().items()}
+    from rid_core.defenders import configure
+
+    if configure(card.preset, **card.config) != defender.config:
+        raise RidError(
+            f"not saved: the card says {card.preset} with {card.config}, but the network is "
+            f"{defender.config}"
+        )
+    state = {n: t.detach().cpu().contiguous() for n, t in _stored(defender).state_dict().items()}
     for name, tensor in state.items():
         if not bool(tensor.isfinite().all()):
             raise RidError(f"not saved: the weights of {name} hold NaN or infinity")
+    # One key only: the library writes several in no fixed order, and equal files would differ.
+    metadata = {_KEY: card.to_json()}
     with replacing(path) as fresh:
-        save_file(state, fresh, metadata={_KEY: card.to_json(), "format": "pt"})
+        try:
+            save_file(state, fresh, metadata=metadata)
+        except SafetensorError as error:
+            # The library wraps what the system said: unwrap it, so that a full disk reads as one.
+            number = re.search(r"os error (\d+)", str(error))
+            code = int(number[1]) if number else errno.EIO
+            raise OSError(code, os.strerror(code)) from error
 
 
 def read_card(path: str | Path) -> ModelCard:
@@ -121,8 +167,9 @@ def read_card(path: str | Path) -> ModelCard:
     """
     path = Path(path)
     header = _read_header(path)
-    text = header.get("__metadata__", {}).get(_KEY)
-    if text is None:
+    metadata = header.get("__metadata__")
+    text = metadata.get(_KEY) if isinstance(metadata, dict) else None
+    if not isinstance(text, str):
         raise RidError(f"{path}: a safetensors file, but no RID checkpoint (it has no model card)")
     return ModelCard.from_json(text, str(path))
 
@@ -134,32 +181,40 @@ def load_checkpoint(path: str | Path) -> tuple[Defender, ModelCard]:
         RidError: missing, truncated, foreign or damaged file, or weights that do not fit the preset
             the card names.
     """
+    import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     from rid_core.defenders import create_defender
 
+    dtypes = (torch.float32, torch.float16, torch.bfloat16)
     path = Path(path)
     card = read_card(path)
     try:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
         raise RidError(f"{path}: damaged checkpoint ({error}); fetch it again") from None
-    defender = create_defender(card.preset, **card.config)
-    expected = defender.state_dict()
+    try:
+        # On the meta device, where nothing is allocated: a card may ask for any size.
+        with torch.device("meta"):
+            expected = create_defender(card.preset, **card.config).state_dict()
+    except RidError as error:
+        raise RidError(f"{path}: {error}") from None
     for name, tensor in expected.items():
         if name not in state:
             raise RidError(f"{path}: not the weights of {card.preset}: {name} is missing")
-        if state[name].shape != tensor.shape:
+        found = state[name]
+        if found.shape != tensor.shape or found.dtype not in dtypes:
             raise RidError(
-                f"{path}: not the weights of {card.preset}: {name} has shape "
-                f"{list(state[name].shape)} instead of {list(tensor.shape)}"
+                f"{path}: not the weights of {card.preset}: {name} is {found.dtype} "
+                f"{list(found.shape)} instead of float32 {list(tensor.shape)}"
             )
-        if not bool(state[name].isfinite().all()):
+        if not bool(found.isfinite().all()):
             raise RidError(f"{path}: the weights of {name} hold NaN or infinity")
     extra = sorted(set(state) - set(expected))
     if extra:
         raise RidError(f"{path}: not the weights of {card.preset}: {extra[0]} is unknown")
+    defender = create_defender(card.preset, **card.config)
     defender.load_state_dict(state)
     return defender.eval().requires_grad_(False), card
 
@@ -175,8 +230,8 @@ def bundled_checkpoint(preset: str = "rid-s") -> Path:
     if not path.is_file():
         names = sorted(p.stem for p in folder.glob("*.safetensors"))
         raise RidError(
-            f"no trained {preset!r} comes with the package (there are: {', '.join(names)}); "
-            "give a checkpoint file instead"
+            f"no trained {preset!r} comes with the package (there are: "
+            f"{', '.join(names) or 'none'}); give a checkpoint file instead"
         )
     return path
 
@@ -188,7 +243,7 @@ def find_checkpoint(name_or_path: str | Path) -> Path:
         RidError: neither.
     """
     path = Path(name_or_path)
-    if path.suffix or path.exists() or len(path.parts) > 1:
+    if path.suffix or path.is_file() or len(path.parts) > 1:
         if not path.is_file():
             raise RidError(f"{path}: no such checkpoint")
         return path
@@ -207,8 +262,13 @@ def _read_header(path: Path) -> dict[str, Any]:
             header = json.loads(handle.read(length))
     except OSError as error:
         raise RidError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise RidError(f"{path}: not a safetensors file") from None
-    if not isinstance(header, dict):
-        raise RidError(f"{path}: not a safetensors file")
-    return header
+    try:
+        ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
+        whole = 8 + length + max(ends, default=0) == size
+    except (AttributeError, TypeError, KeyError, IndexError):
+        raise RidError(f"{path}: not a safetensors file") from None
+    if not whole:
+        raise RidError(f"{path}: a truncated or damaged safetensors file; fetch it again")
+    return cast(dict[str, Any], header)

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,12 +21,58 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _describe(error: OSError, target: Path) -> str:
-    if error.errno == errno.ENOSPC:
+def _describe(error: OSError, target: Path, scratch: Path | None) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"no space left while writing {target}; free some and run again"
+    if scratch and isinstance(error.filename, str):
+        other = Path(error.filename).absolute()
+        if other != target.absolute() and not other.is_relative_to(scratch.absolute()):
+            # Not about the target: another file failed in the caller's block, an input say.
+            return f"cannot write {target}: {other}: {error.strerror}"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"cannot write {target}: permission denied; choose another output with -o"
+    if not target.parent.is_dir():
+        return f"cannot write {target}: {target.parent} is no folder; choose another output with -o"
     return f"cannot write {target}: {error.strerror or error}"
+
+
+def _match_mode(fresh: Path, target: Path, scratch: Path) -> None:
+    """Give a new file the mode of the file it replaces, else what the user's umask says.
+
+    Some writers (safetensors, anything built on a temporary file) make files private.
+    """
+    if not target.is_file():
+        # A file made the plain way shows the umask; asking for the umask itself would set it.
+        target = Path(tempfile.mkdtemp(dir=scratch), "mode")
+        target.touch()
+    fresh.chmod(stat.S_IMODE(target.stat().st_mode))
+
+
+def _move(fresh: Path, target: Path, scratch: Path) -> None:
+    """Put ``fresh`` in the place of ``target``: file for file, folder for folder, never across."""
+    if not fresh.exists():
+        raise RidError(f"nothing was written to {target}")
+    if target.exists() and fresh.is_dir() != target.is_dir():
+        kind, other = ("folder", "file") if target.is_dir() else ("file", "folder")
+        raise RidError(f"{target} is a {kind} and is not replaced by a {other}; choose another -o")
+    if not fresh.is_dir():
+        with fresh.open("r+b") as handle:
+            os.fsync(handle.fileno())
+        _match_mode(fresh, target, scratch)
+        fresh.replace(target)
+        return
+    if not target.exists():
+        fresh.rename(target)
+        return
+    # A folder cannot be renamed over a folder: move the old one out of the way first, and back
+    # again should the second rename fail.
+    old = Path(tempfile.mkdtemp(dir=scratch), "old")
+    target.rename(old)
+    try:
+        fresh.rename(target)
+    except BaseException:
+        old.rename(target)
+        raise
 
 
 @contextlib.contextmanager
@@ -34,36 +81,28 @@ def replacing(target: str | Path) -> Iterator[Path]:
 
     The yielded path has the final name (converters look at suffixes) and may become a file or a
     folder (a Core ML package is one). On any error, Ctrl-C included, the scratch folder is removed
-    and what ``target`` held before is untouched.
+    and what ``target`` held before is untouched. A signal that ends the process at once (SIGKILL,
+    or SIGTERM where nobody turns it into an exception) leaves ``target`` whole too, but then the
+    scratch folder stays.
 
     Raises:
-        RidError: the folder cannot be made or written, or the disk is full.
+        RidError: the folder cannot be made or written, the disk is full, or a file would replace a
+            folder or the other way round.
     """
     target = Path(target)
+    if target.name in ("", ".."):
+        raise RidError(f"cannot write {target}: that is a folder; give a file name")
     scratch: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+        # Of a long name only the beginning: the scratch folder's own name has to fit as well.
+        prefix = f".{target.name[:32]}."
+        scratch = Path(tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=target.parent))
         fresh = scratch / target.name
         yield fresh
-        if target.is_dir() and not target.is_symlink():
-            # A folder cannot be renamed over a folder: move the old one out of the way first, and
-            # back again should the second rename fail.
-            old = scratch / f"{target.name}.old"
-            target.rename(old)
-            try:
-                fresh.rename(target)
-            except BaseException:
-                old.rename(target)
-                raise
-        else:
-            if fresh.is_file():
-                # mkdtemp makes a private folder, but the file itself follows the user's umask.
-                with fresh.open("rb") as handle:
-                    os.fsync(handle.fileno())
-            fresh.replace(target)
+        _move(fresh, target, scratch)
     except OSError as error:
-        raise RidError(_describe(error, target)) from error
+        raise RidError(_describe(error, target, scratch)) from error
     finally:
         if scratch is not None:
             _remove(scratch)

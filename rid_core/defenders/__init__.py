@@ -8,12 +8,19 @@
 """
 
 from rid_core.defenders.base import Defender, DefenderConfig
-from rid_core.defenders.registry import Preset, create_defender, get_preset, list_defenders
+from rid_core.defenders.registry import (
+    Preset,
+    configure,
+    create_defender,
+    get_preset,
+    list_defenders,
+)
 
 __all__ = [
     "Defender",
     "DefenderConfig",
     "Preset",
+    "configure",
     "create_defender",
     "get_preset",
     "list_defenders",

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import dataclasses
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from rid_core.errors import RidError
+
+LAYOUTS = ("nhwc", "nchw")
+_MAX_SIZE = 8192
+
+
+def check_sizes(config: Any, may_be_zero: tuple[str, ...] = ()) -> None:
+    """Refuse a config dataclass whose fields are not whole numbers from 1 to 8192.
+
+    Configs also come out of files, so nothing about their fields may be taken for granted. The
+    fields named in ``may_be_zero`` start at 0.
+
+    Raises:
+        RidError: names the field.
+    """
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        least = 0 if field.name in may_be_zero else 1
+        if type(value) is not int or not least <= value <= _MAX_SIZE:
+            raise RidError(
+                f"{field.name} must be a whole number from {least} to {_MAX_SIZE}, not {value!r}"
+            )
 
 
 class DefenderConfig(Protocol):
@@ -39,8 +61,11 @@ class Defender(nn.Module):
     the business of :mod:`rid_core.budget`.
     """
 
+    config: DefenderConfig
     stride: int
     fixed_size: int | None = None
+    layout: str = "nhwc"
+    """Order of the channels inside, as last :meth:`lower`-ed; checkpoints always hold "nhwc"."""
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the unit perturbation of ``image``."""
@@ -51,7 +76,13 @@ class Defender(nn.Module):
 
         The function computed stays the same; only the order of channels inside may change, so
         that an exported graph needs no transposes. A network without such places does nothing.
+
+        Raises:
+            RidError: no such layout.
         """
+        if layout not in LAYOUTS:
+            raise RidError(f"a layout is one of {', '.join(LAYOUTS)}, not {layout!r}")
+        self.layout = layout
 
     def check_input(self, image: Tensor) -> None:
         """Refuse what the network was not made for.

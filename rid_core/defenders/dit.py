@@ -19,10 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rid_core.defenders.base import Defender
+from rid_core.defenders.base import Defender, check_sizes
 from rid_core.errors import RidError
 
 _EPS = 1e-6
+_MAX_TOKENS = 128**2
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,11 @@ class DiTConfig:
     mlp_ratio: int = 4
 
     def __post_init__(self) -> None:
-        if min(self.image_size, self.patch, self.width, self.heads, self.mlp_ratio) < 1:
-            raise RidError("a DiT defender needs positive sizes")
+        check_sizes(self)
         if self.image_size % self.patch:
             raise RidError(f"image_size {self.image_size} is no multiple of patch {self.patch}")
+        if self.tokens > _MAX_TOKENS:
+            raise RidError(f"{self.tokens} tokens are too many to attend to; enlarge the patch")
         if self.width % self.heads or self.width % 4:
             raise RidError(f"width {self.width} must be a multiple of 4 and of heads {self.heads}")
 
@@ -60,7 +62,7 @@ class DiTConfig:
 
     @property
     def fixed_size(self) -> int | None:
-        """Positions are learned for one grid only."""
+        """The positions are those of one grid."""
         return self.image_size
 
     @property
@@ -135,6 +137,7 @@ class _Block(nn.Module):
 class DiTDefender(Defender):
     """The paper's network: patches -> tokens -> transformer -> patches of the perturbation."""
 
+    config: DiTConfig
     positions: Tensor
 
     def __init__(self, config: DiTConfig) -> None:
@@ -162,7 +165,7 @@ class DiTDefender(Defender):
         nn.init.zeros_(self.embed.bias)
         for module in self.blocks:
             assert isinstance(module, _Block)
-            # adaLN-Zero: gates start at zero, and folded into these layers they are zero themselves.
+            # adaLN-Zero: gates start at zero, and so do the layers they are folded into.
             nn.init.zeros_(module.proj.weight)
             nn.init.zeros_(module.fc2.weight)
         nn.init.zeros_(self.head.weight)

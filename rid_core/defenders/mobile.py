@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rid_core.defenders.base import Defender
+from rid_core.defenders.base import Defender, check_sizes
 from rid_core.errors import RidError
 
 _PATCH = 8
@@ -46,9 +46,7 @@ class MobileConfig:
     kernel: int = 5
 
     def __post_init__(self) -> None:
-        sizes = (self.width, self.head_width, self.expansion, self.kernel)
-        if min(sizes) < 1 or min(self.outer_blocks, self.inner_blocks) < 0:
-            raise RidError("a mobile defender needs positive sizes")
+        check_sizes(self, may_be_zero=("outer_blocks", "inner_blocks"))
         if self.kernel % 2 == 0:
             raise RidError(f"the depthwise kernel must be odd, not {self.kernel}")
 
@@ -66,10 +64,10 @@ class MobileConfig:
     def context(self) -> int:
         """Side, in pixels, of the square of input that one output pixel can depend on."""
         reach = self.kernel - 1
-        up, _ = _HEAD_STEPS
         outer = 2 * self.outer_blocks * reach * _PATCH
         inner = self.inner_blocks * reach * 2 * _PATCH
-        return 2 * _PATCH + outer + inner + 2 * _PATCH // up
+        # The 3x3 at 1/4 can straddle two cells of 1/8, and those two cells of 1/16.
+        return 2 * 2 * _PATCH + outer + inner
 
     def _layers(self) -> list[tuple[int, int, int]]:
         """(scale, weights, biases) of every convolution, by its output's share of pixels."""
@@ -158,6 +156,7 @@ class ShuffleUp(nn.Module):
         return x.permute(0, 3, 1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C', H * f, W * f]."""
         return self.shuffle(self.project(x))
 
     @torch.no_grad()
@@ -178,6 +177,8 @@ class ShuffleUp(nn.Module):
 
 class MobileDefender(Defender):
     """A small U: 1/8 -> 1/16 -> 1/8 -> 1/4 -> full resolution."""
+
+    config: MobileConfig
 
     def __init__(self, config: MobileConfig) -> None:
         super().__init__()
@@ -234,6 +235,7 @@ class MobileDefender(Defender):
 
     def lower(self, layout: str) -> None:
         """Rewrite the three shuffles for ``layout``; exact."""
+        super().lower(layout)
         for module in self.modules():
             if isinstance(module, ShuffleUp):
                 module.lower(layout)

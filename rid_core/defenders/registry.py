@@ -67,12 +67,12 @@ def get_preset(name: str) -> Preset:
         raise RidError(f"no defender is called {name!r}; {hint}") from None
 
 
-def create_defender(name: str, **overrides: Any) -> Defender:
-    """Build a freshly initialised defender whose perturbation is zero everywhere.
+def configure(name: str, /, **overrides: Any) -> DefenderConfig:
+    """The config of a preset, with some fields changed.
 
     Args:
         name: a preset.
-        overrides: fields of the preset's config to change, such as ``depth=2`` for a small DiT.
+        overrides: fields to change, such as ``depth=2`` for a small DiT.
 
     Raises:
         RidError: unknown preset or field, or sizes that do not fit together.
@@ -82,4 +82,12 @@ def create_defender(name: str, **overrides: Any) -> Defender:
     for key in overrides:
         if key not in fields:
             raise RidError(f"{name} has no setting {key!r}; it has {', '.join(fields)}")
-    return cast(DefenderConfig, dataclasses.replace(cast(Any, config), **overrides)).build()
+    return cast(DefenderConfig, dataclasses.replace(cast(Any, config), **overrides))
+
+
+def create_defender(name: str, /, **overrides: Any) -> Defender:
+    """Build a freshly initialised defender whose perturbation is zero everywhere.
+
+    Args and errors are those of :func:`configure`.
+    """
+    return configure(name, **overrides).build()

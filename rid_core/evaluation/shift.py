@@ -25,6 +25,9 @@ from rid_core.objectives import dissimilarity
 from rid_core.surrogates import Surrogate, relative_shift
 from rid_core.training.data import list_portraits, load_rgb, to_tensor
 
+_LEAST = 1e-10
+"""Mean squares below this are no change: 100 dB."""
+
 Protection = Callable[[Tensor], Tensor]
 """[1, 3, H, W] in [0, 1] -> unit perturbation."""
 
@@ -54,7 +57,7 @@ class Row:
     """One protection.
 
     Attributes:
-        psnr: dB to the original, mean over images.
+        psnr: dB to the original, mean over images; 100 for no change at all.
         ssim: to the original, mean over images.
         rms_levels: root mean square of the change, in 8-bit levels.
         spectral_peak_db: see :func:`rid_core.evaluation.spectrum.spectral_peak`.
@@ -145,7 +148,7 @@ def measure(
         on_image()
     power = power_spectrum(torch.cat(units))
     row = Row(
-        psnr=float(np.mean([-10 * np.log10(s) for s in squares])),
+        psnr=float(np.mean([-10 * np.log10(max(s, _LEAST)) for s in squares])),
         ssim=float(np.mean(similarities)),
         rms_levels=float(np.sqrt(np.mean(squares)) * 255),
         spectral_peak_db=spectral_peak(power),
