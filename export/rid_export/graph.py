@@ -37,6 +37,7 @@ class ExportGraph(nn.Module):
         super().__init__()
         self.defender = copy.deepcopy(defender).eval().requires_grad_(False)
         self.defender.lower(layout)
+        self.defender.fold()
         self.layout = layout
         self.outputs = outputs
         self.eps = Budget(levels).eps

@@ -84,6 +84,13 @@ class Defender(nn.Module):
             raise RidError(f"a layout is one of {', '.join(LAYOUTS)}, not {layout!r}")
         self.layout = layout
 
+    def fold(self) -> None:
+        """Replace in place what does not depend on the image by constants, for export.
+
+        The function computed stays the same, but the network can no longer be saved or trained. A
+        network without such places does nothing.
+        """
+
     def check_input(self, image: Tensor) -> None:
         """Refuse what the network was not made for.
 

@@ -7,7 +7,8 @@ them without falling back. There is no normalisation layer, so nothing has to be
 Where the time goes decides the shape. Nearly all multiply-adds are 1x1 convolutions on maps of
 64 x 64 and 32 x 32 (for a 512 x 512 photo), which reach most of a CPU's matrix-product peak.
 The head shuffles up in two steps (x2, a depthwise 3x3, x4), as cheap as one x8 step: patches of the
-perturbation then overlap and are a quarter as large, so that no 8-pixel grid shows.
+perturbation then overlap and are a quarter as large, so that no 8-pixel grid shows. And each cell
+is told its place (:class:`Places`), so that nothing need repeat where a photo is flat.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from rid_core.errors import RidError
 
 _PATCH = 8
 _HEAD_STEPS = (2, 4)
+_CODE = 8
+_CELLS = 128
 
 
 @dataclass(frozen=True)
@@ -95,11 +98,14 @@ class MobileConfig:
 
     def parameters(self) -> int:
         """Trainable parameters."""
-        return sum(weights + biases for _, weights, biases in self._layers())
+        places = 2 * _CODE * 2 * self.width
+        return places + sum(weights + biases for _, weights, biases in self._layers())
 
     def multiply_adds(self, height: int = 512, width: int = 512) -> int:
         """Multiply-adds of one forward pass."""
-        return sum(weights * (height // s) * (width // s) for s, weights, _ in self._layers())
+        places = _CODE * 2 * self.width * (height // self.stride + width // self.stride)
+        layers = self._layers()
+        return places + sum(weights * (height // s) * (width // s) for s, weights, _ in layers)
 
     def build(self) -> MobileDefender:
         """The network, freshly initialised."""
@@ -175,6 +181,46 @@ class ShuffleUp(nn.Module):
         self.layout = layout
 
 
+class Places(nn.Module):
+    """Tells each cell where it is: [B, C, h, w] plus a frozen random code of its row and column.
+
+    A convolutional network draws the same cell again and again where a photo is flat, on walls and
+    on skin: a lattice that is easy to see and to subtract. With a code of its own, each cell can
+    draw something else. The codes are random, not learned, so that every stretch of them is as good
+    as another; in training a new stretch is drawn at every pass.
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        for name, shape in (("rows", (1, _CODE, _CELLS, 1)), ("columns", (1, _CODE, 1, _CELLS))):
+            self.register_buffer(name, torch.randn(shape, generator=generator))
+        self.of_row: nn.Module = nn.Conv2d(_CODE, channels, 1, bias=False)
+        self.of_column: nn.Module = nn.Conv2d(_CODE, channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        rows, columns = self.rows, self.columns
+        if self.training:
+            rows = rows.roll(int(torch.randint(_CELLS, ())), 2)
+            columns = columns.roll(int(torch.randint(_CELLS, ())), 3)
+        if height > _CELLS:  # larger than any tile: the codes start over
+            rows = rows.repeat(1, 1, -(-height // _CELLS), 1)
+        if width > _CELLS:
+            columns = columns.repeat(1, 1, 1, -(-width // _CELLS))
+        out: Tensor = x + self.of_row(rows[:, :, :height]) + self.of_column(columns[..., :width])
+        return out
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Apply the two convolutions to the codes once and for all."""
+        self.rows, self.of_row = self.of_row(self.rows), nn.Identity()
+        self.columns, self.of_column = self.of_column(self.columns), nn.Identity()
+
+
 class MobileDefender(Defender):
     """A small U: 1/8 -> 1/16 -> 1/8 -> 1/4 -> full resolution."""
 
@@ -188,6 +234,7 @@ class MobileDefender(Defender):
         self.stem = nn.Conv2d(3, width, _PATCH, stride=_PATCH)
         self.encoder = nn.Sequential(*(_Block(width, config) for _ in range(config.outer_blocks)))
         self.down = nn.Conv2d(width, 2 * width, 2, stride=2)
+        self.places = Places(2 * width)
         self.inner = nn.Sequential(*(_Block(2 * width, config) for _ in range(config.inner_blocks)))
         self.up = ShuffleUp(2 * width, width, 2)
         self.decoder = nn.Sequential(*(_Block(width, config) for _ in range(config.outer_blocks)))
@@ -204,8 +251,8 @@ class MobileDefender(Defender):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                assert module.bias is not None
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
             if isinstance(module, _Block):
                 # Depthwise convolutions start as the identity plus a little noise, and blocks add
                 # little to their input: without normalisation layers this keeps the scale.
@@ -226,7 +273,7 @@ class MobileDefender(Defender):
     def forward(self, image: Tensor) -> Tensor:
         """[B, 3, H, W] in [0, 1] -> unit perturbation, same shape, in [-1, 1]."""
         fine = self.encoder(F.relu(self.stem(image)))
-        coarse = self.inner(self.down(fine))
+        coarse = self.inner(self.places(self.down(fine)))
         x = self.decoder(fine + self.up(coarse))
         x = F.relu(self.smooth(self.head.shuffle(F.relu(self.head.project(x)))))
         # tanh before the shuffle: the values are the same, and an exported channels-last graph ends
@@ -239,3 +286,7 @@ class MobileDefender(Defender):
         for module in self.modules():
             if isinstance(module, ShuffleUp):
                 module.lower(layout)
+
+    def fold(self) -> None:
+        """Make constants of the codes of rows and columns."""
+        self.places.fold()

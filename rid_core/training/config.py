@@ -61,8 +61,8 @@ class VisibilitySection(_Section):
 
     dissimilarity: float = Field(2.0, ge=0)
     """Weight of ``1 - SSIM``."""
-    periodicity: float = Field(1.0, ge=0)
-    """Weight of the share of energy that repeats every 8 pixels."""
+    periodicity: float = Field(2.0, ge=0)
+    """Weight of how much of the perturbation repeats every 16 pixels."""
 
 
 class OptimSection(_Section):

@@ -64,6 +64,8 @@ class Recipe:
             image: [B, 3, H, W] in [0, 1].
             index: [B], numbers of the samples; they seed the channel.
         """
+        # Chance inside the network follows the samples as well: a resumed run draws the same.
+        torch.manual_seed(int(self._rng(4, int(index[0])).integers(2**31)))
         unit = defender(image)
         protected = round_to_levels(self.budget.apply(image, unit), self._dither(image, index))
         clean_view, protected_view = self._through_channel(image, protected, index)
