@@ -64,7 +64,6 @@ def periodicity(unit: Tensor, period: int = 16) -> Tensor:
     ]
     energy = unit.square().mean(dim=(1, 2, 3)) + _FLOOR
     correlations = [
-        (unit[:, :, *one] * unit[:, :, *other]).mean(dim=(1, 2, 3)) / energy
-        for one, other in moves
+        (unit[:, :, *one] * unit[:, :, *other]).mean(dim=(1, 2, 3)) / energy for one, other in moves
     ]
     return torch.stack(correlations).relu().mean(dim=0)

@@ -7,27 +7,34 @@ from pathlib import Path
 
 import click
 
-from rid_core.cli.common import CONTEXT, run, version_option
+from rid_core.cli.common import CONTEXT, OptionalCommandGroup, run, version_option
+from rid_core.cli.import_official import import_official
+from rid_core.errors import MissingExtraError
 
 _EPILOG = """\b
 Examples:
   rid-train --config configs/rid-s.toml -o runs/rid-s
   rid-train --config configs/rid-s.toml -o runs/short --set optim.steps=200
   accelerate launch --num_processes 8 -m rid_core.cli.train --config my.toml -o runs/mine
+  rid-train import-official ASDS-eps-12_255.bin -o rid-dit.safetensors
 """
 
 
-@click.command(context_settings=CONTEXT, epilog=_EPILOG)
-@click.option("--config", required=True, type=click.Path(path_type=Path), help="TOML file.")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Run folder.")
+@click.group(
+    cls=OptionalCommandGroup, invoke_without_command=True, context_settings=CONTEXT, epilog=_EPILOG
+)
+@click.option("--config", type=click.Path(path_type=Path), help="TOML file.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Run folder.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Override a key.")
 @click.option("--restart", is_flag=True, help="Begin anew instead of continuing the run in OUTPUT.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads (default: torch's choice).")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @version_option
-def command(
-    config: Path,
-    output: Path,
+@click.pass_context
+def group(
+    context: click.Context,
+    config: Path | None,
+    output: Path | None,
     assignments: tuple[str, ...],
     restart: bool,
     threads: int | None,
@@ -38,12 +45,14 @@ def command(
     Interrupt it when you like: the same command continues where the last save was, bit for bit.
     OUTPUT receives the trained checkpoint, log.jsonl, TensorBoard events and preview pictures.
     """
+    if context.invoked_subcommand is not None:
+        return
+    if config is None or output is None:
+        raise click.UsageError("give --config FILE and -o FOLDER, or a command; see --help")
     try:
         from rid_core.training.config import load_config
         from rid_core.training.loop import train
     except ModuleNotFoundError as error:
-        from rid_core.errors import MissingExtraError
-
         raise MissingExtraError(error.name or "a package", "train") from None
     import torch
 
@@ -54,9 +63,12 @@ def command(
     click.echo(path)
 
 
+group.add_command(import_official)
+
+
 def main() -> None:
     """Entry point."""
-    run(command)
+    run(group)
 
 
 if __name__ == "__main__":

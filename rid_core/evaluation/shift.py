@@ -83,7 +83,8 @@ def defender_protection(defender: Defender) -> Protection:
 
     def protect(image: Tensor) -> Tensor:
         with torch.inference_mode():
-            return defender(image).clone()
+            unit: Tensor = defender(image)
+        return unit.clone()
 
     return protect
 

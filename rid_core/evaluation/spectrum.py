@@ -55,7 +55,9 @@ def plot_spectra(spectra: dict[str, np.ndarray], path: str | Path) -> None:
     axes = figure.subplots(1, len(spectra), squeeze=False)[0]
     for axis, (name, power) in zip(axes, spectra.items(), strict=True):
         decibels = 10 * np.log10(power / power.mean() + 1e-12)
-        shown = axis.imshow(decibels, vmin=-20, vmax=20, cmap="magma", extent=(-0.5, 0.5, -0.5, 0.5))
+        shown = axis.imshow(
+            decibels, vmin=-20, vmax=20, cmap="magma", extent=(-0.5, 0.5, -0.5, 0.5)
+        )
         axis.set_title(f"{name}\npeak {spectral_peak(power):.1f} dB over its surroundings")
         axis.set_xlabel("cycles per pixel")
     figure.colorbar(shown, ax=list(axes), label="power over its mean, dB", shrink=0.8)

@@ -75,7 +75,9 @@ class TinyAutoencoder(nn.Module):
     def __init__(self, name: str, encoder: nn.Sequential) -> None:
         super().__init__()
         self.name = name
-        self.encoder = encoder.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.encoder = encoder.eval().requires_grad_(False)
+        # Convolutions on a CPU are several times faster on channels-last memory.
+        self.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def encode(self, image: Tensor) -> Tensor:
         """[B, 3, H, W] RGB in [0, 1] -> latent [B, C, H / 8, W / 8], with gradient."""

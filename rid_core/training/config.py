@@ -181,4 +181,3 @@ def load_config(path: str | Path, assignments: tuple[str, ...] = ()) -> TrainCon
                 raise RidError(f"--set {key}: {parent} is no section")
         section[leaf] = parsed
     return parse_config(raw, str(path))
-

@@ -33,7 +33,8 @@ def list_portraits(folder: Path, exclude: list[str]) -> list[Path]:
         raise RidError(f"{folder}: no such folder of portraits; set data.folder")
     found = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in _SUFFIXES]
     wanted = [p for p in found if not any(fnmatch(p.name, pattern) for pattern in exclude)]
-    usable, broken = [], []
+    usable: list[Path] = []
+    broken: list[Path] = []
     for path in wanted:
         (usable if _is_readable(path) else broken).append(path)
     if broken:

@@ -145,7 +145,8 @@ class Run:
         self.output = output
         self.step = 0
         self.average = AveragedModel(
-            self.defender, multi_avg_fn=get_ema_multi_avg_fn(config.optim.ema)
+            self.defender,
+            multi_avg_fn=get_ema_multi_avg_fn(config.optim.ema),  # type: ignore[no-untyped-call]
         )
         self.optimizer = torch.optim.AdamW(
             self.defender.parameters(), lr=config.optim.lr, weight_decay=config.optim.weight_decay
@@ -224,9 +225,7 @@ def _command_line() -> str:
     return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
-def train(
-    config: TrainConfig, output: Path, *, restart: bool = False, quiet: bool = False
-) -> Path:
+def train(config: TrainConfig, output: Path, *, restart: bool = False, quiet: bool = False) -> Path:
     """Train a defender; continues a run that ``output`` already holds.
 
     Args:

@@ -191,7 +191,9 @@ def test_crops_larger_than_the_photos_are_refused(raw: dict[str, object], tmp_pa
         _train({**raw, "data": data}, tmp_path)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("rid-*.toml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "configs").glob("rid-*.toml")), ids=lambda p: p.stem
+)
 def test_committed_configs_are_valid(path: Path) -> None:
     config = load_config(path, ("optim.steps=7", "data.folder=elsewhere"))
     assert isinstance(config, TrainConfig)
