@@ -1,0 +1,249 @@
+"""Compressed weights and quantized activations, against the formulas that MIL documents."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rid_export.mil import MilError, MilProgram
+from rid_export.mil.dtypes import byte_count, decode_bytes, dtype_from_name
+
+ct = pytest.importorskip("coremltools")
+from coremltools.converters.mil import Builder as mb  # noqa: E402
+from coremltools.converters.mil.mil import types  # noqa: E402
+
+logging.getLogger("coremltools").setLevel(logging.ERROR)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick_conversion() -> Iterator[None]:
+    # ct.convert runs a full garbage collection each time; with torch loaded that is 0.2 s.
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def run(build: Any, x: np.ndarray, path: Path, target: str = "iOS17") -> np.ndarray:
+    """The only output of a program with one input ``x``, written unoptimised and read back."""
+    mil_type = types.fp16 if x.dtype == np.float16 else types.fp32
+    spec = mb.TensorSpec(x.shape, mil_type)
+    program = mb.program(input_specs=[spec], opset_version=getattr(ct.target, target))(
+        lambda x: build(x)
+    )
+    model = ct.convert(
+        program,
+        convert_to="mlprogram",
+        minimum_deployment_target=getattr(ct.target, target),
+        compute_precision=ct.precision.FLOAT32,
+        pass_pipeline=ct.PassPipeline.EMPTY,
+        skip_model_load=True,
+    )
+    model.save(str(path / "op.mlpackage"))
+    (result,) = MilProgram.load(path / "op.mlpackage").run({"x": x}).values()
+    return result
+
+
+def weight(build: Any, shape: tuple[int, ...], path: Path, target: str, dtype: Any) -> np.ndarray:
+    """What a compressed weight decompresses to."""
+    return run(lambda x: mb.add(x=x, y=build()), np.zeros(shape, dtype), path, target)
+
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("axis", [0, -1])
+@pytest.mark.parametrize("unsigned", [False, True])
+def test_affine_per_channel(dtype: Any, axis: int, unsigned: bool, tmp_path: Path) -> None:
+    shape = (5, 3, 4)
+    integer = np.uint8 if unsigned else np.int8
+    limits = np.iinfo(integer)
+    data = RNG.integers(limits.min, limits.max + 1, shape).astype(integer)
+    zero = RNG.integers(limits.min, limits.max + 1, shape[axis]).astype(integer)
+    scale = RNG.uniform(0.001, 0.1, shape[axis]).astype(dtype)
+
+    got = weight(
+        lambda: mb.constexpr_affine_dequantize(
+            quantized_data=data, zero_point=zero, scale=scale, axis=np.int32(axis)
+        ),
+        shape, tmp_path, "iOS17", dtype,
+    )  # fmt: skip
+    along = (-1, 1, 1) if axis == 0 else (-1,)
+    wide = data.astype(np.float32) - zero.astype(np.float32).reshape(along)
+    expected = (wide * scale.astype(np.float32).reshape(along)).astype(dtype)
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_affine_per_tensor(tmp_path: Path) -> None:
+    data = np.arange(-6, 6, dtype=np.int8).reshape(3, 4)
+    got = weight(
+        lambda: mb.constexpr_affine_dequantize(
+            quantized_data=data, zero_point=np.int8(2), scale=np.float32(0.5), axis=np.int32(0)
+        ),
+        (3, 4), tmp_path, "iOS17", np.float32,
+    )  # fmt: skip
+    np.testing.assert_array_equal(got, (data - 2) * 0.5)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 6, 8])
+def test_lut_of_ios16_is_packed(bits: int, tmp_path: Path) -> None:
+    shape = (5, 7)  # 35 elements: the last byte is only partly used
+    indices = RNG.integers(0, 2**bits, shape)
+    lut = RNG.normal(size=2**bits).astype(np.float32)
+    # Bits fill from the least significant up; an index may straddle two bytes.
+    word = sum(int(index) << (bits * i) for i, index in enumerate(indices.flatten()))
+    packed = np.frombuffer(word.to_bytes(-(-35 * bits // 8), "little"), np.uint8)
+    got = weight(
+        lambda: mb.constexpr_lut_to_dense(
+            indices=packed, lut=lut, shape=np.array(shape, np.uint32)
+        ),
+        shape, tmp_path, "iOS17", np.float32,
+    )  # fmt: skip
+    np.testing.assert_array_equal(got, lut[indices])
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3, 4, 6, 8])
+def test_lut_of_ios18_per_group(bits: int, tmp_path: Path) -> None:
+    np_index = types.type_mapping.string_to_nptype(f"uint{bits}")
+    indices = RNG.integers(0, 2**bits, (6, 5))
+    lut = RNG.normal(size=(2, 1, 2**bits, 1)).astype(np.float16)  # a palette for each three rows
+    got = weight(
+        lambda: mb.constexpr_lut_to_dense(indices=indices.astype(np_index), lut=lut),
+        (6, 5), tmp_path, "iOS18", np.float16,
+    )  # fmt: skip
+    expected = np.stack([lut[row // 3, 0, indices[row], 0] for row in range(6)])
+    np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("axis", [1, 2, -3])
+def test_lut_of_vectors(axis: int, tmp_path: Path) -> None:
+    np_index = types.type_mapping.string_to_nptype("uint1")
+    indices = np.array([[[0, 0], [1, 0]], [[1, 1], [0, 0]]])
+    lut = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
+    got = weight(
+        lambda: mb.constexpr_lut_to_dense(
+            indices=indices.astype(np_index),
+            lut=lut.reshape(1, 1, 1, 2, 3),
+            vector_axis=np.int32(axis),
+        ),
+        tuple(6 if i == axis % 3 else 2 for i in range(3)), tmp_path, "iOS18", np.float32,
+    )  # fmt: skip
+    blocks = lut[indices]  # [2, 2, 2, 3]: each index became a vector, to be laid along the axis
+    expected = np.moveaxis(blocks, -1, axis % 3 + 1).reshape(got.shape)
+    np.testing.assert_array_equal(got, expected)
+    if axis == 1:  # the example in MIL's documentation
+        assert got[0, :, 0].tolist() == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("name", ["int4", "uint4", "int8", "uint8"])
+@pytest.mark.parametrize("offset", [False, True])
+def test_blockwise_shift_scale(name: str, offset: bool, tmp_path: Path) -> None:
+    np_int = types.type_mapping.string_to_nptype(name)
+    bits = int(name.lstrip("uint"))
+    low = 0 if name.startswith("u") else -(2 ** (bits - 1))
+    data = RNG.integers(low, low + 2**bits, (4, 6))
+    shift = RNG.integers(low, low + 2**bits, (4, 2))
+    scale = RNG.uniform(0.01, 1, (4, 2)).astype(np.float16)  # blocks of one row, three columns
+    parameters = {"data": data.astype(np_int), "scale": scale}
+    if offset:
+        parameters["offset"] = shift.astype(np_int)
+    got = weight(
+        lambda: mb.constexpr_blockwise_shift_scale(**parameters),
+        (4, 6), tmp_path, "iOS18", np.float16,
+    )  # fmt: skip
+    moved = data - (np.repeat(shift, 3, 1) if offset else 0)
+    expected = (moved * np.repeat(scale, 3, 1).astype(np.float32)).astype(np.float16)
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_palette_of_integers_with_scales(tmp_path: Path) -> None:
+    # One decompression feeds another: int8 palette entries, then a scale per row.
+    np_index = types.type_mapping.string_to_nptype("uint2")
+    indices = RNG.integers(0, 4, (3, 8))
+    lut = np.array([-100, -3, 5, 127], np.int8)
+    scale = np.array([[0.5], [0.25], [2]], np.float32)
+
+    def build() -> Any:
+        dense = mb.constexpr_lut_to_dense(
+            indices=indices.astype(np_index), lut=lut.reshape(1, 1, 4, 1)
+        )
+        return mb.constexpr_blockwise_shift_scale(data=dense, scale=scale)
+
+    got = weight(build, (3, 8), tmp_path, "iOS18", np.float32)
+    np.testing.assert_array_equal(got, lut[indices] * scale)
+
+
+@pytest.mark.parametrize("target", ["iOS17", "iOS18"])
+def test_constexpr_cast(target: str, tmp_path: Path) -> None:
+    stored = RNG.normal(size=(3, 4)).astype(np.float16)
+    got = weight(
+        lambda: mb.constexpr_cast(source_val=stored, output_dtype="fp32"),
+        (3, 4), tmp_path, target, np.float32,
+    )  # fmt: skip
+    np.testing.assert_array_equal(got, stored.astype(np.float32))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("output", ["int8", "uint8"])
+@pytest.mark.parametrize("axis", [None, 1])
+def test_quantize_and_back(dtype: Any, output: str, axis: int | None, tmp_path: Path) -> None:
+    integer = np.dtype(output).type
+    limits = np.iinfo(integer)
+    x = RNG.normal(scale=3, size=(2, 3, 40)).astype(dtype)
+    size = () if axis is None else (3,)
+    scale = RNG.uniform(0.01, 0.03, size).astype(dtype)[()]
+    zero = RNG.integers(3, 20, size).astype(integer)[()]
+    along = () if axis is None else (-1, 1)
+    common = {"scale": scale, "zero_point": zero} | ({} if axis is None else {"axis": np.int32(1)})
+
+    def build(x: Any) -> Any:
+        q = mb.quantize(input=x, output_dtype=output, **common)
+        return mb.dequantize(input=q, **common)
+
+    got = run(build, x, tmp_path)
+    s = np.asarray(scale, np.float32).reshape(along)
+    z = np.asarray(zero, np.float32).reshape(along)
+    levels = np.clip(np.rint(x.astype(np.float32) / s) + z, limits.min, limits.max)
+    np.testing.assert_array_equal(got, ((levels - z) * s).astype(dtype))
+    assert (levels == limits.min).any()  # the test reaches saturation
+    assert (levels == limits.max).any()
+
+
+def test_quantize_rounds_halves_to_even_without_zero_point(tmp_path: Path) -> None:
+    x = np.array([0.5, 1.5, 2.5, -0.5, -1.5, 1000, -1000], np.float32)
+
+    def build(x: Any) -> Any:
+        q = mb.quantize(input=x, scale=np.float32(1), output_dtype="int8")
+        return mb.dequantize(input=q, scale=np.float32(1))
+
+    assert run(build, x, tmp_path).tolist() == [0, 2, 2, 0, -2, 127, -128]
+
+
+def test_nan_is_not_quantized_away(tmp_path: Path) -> None:
+    def build(x: Any) -> Any:
+        nan = mb.real_div(x=x, y=x)
+        return mb.dequantize(
+            input=mb.quantize(input=nan, scale=np.float32(1), output_dtype="int8"),
+            scale=np.float32(1),
+        )
+
+    with pytest.raises(MilError, match="NaN is quantized"):
+        run(build, np.zeros(3, np.float32), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["uint1", "uint2", "uint3", "uint4", "uint6", "int4"])
+def test_packed_elements_decode(name: str) -> None:
+    dtype = dtype_from_name(name)
+    expected = np.arange(11) % 2**dtype.bits
+    word = sum(int(value) << (dtype.bits * i) for i, value in enumerate(expected))
+    data = word.to_bytes(byte_count(dtype, 11), "little")
+    if name == "int4":
+        expected = np.where(expected > 7, expected - 16, expected)
+    np.testing.assert_array_equal(decode_bytes(data, dtype, 11), expected)
