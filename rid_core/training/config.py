@@ -59,10 +59,10 @@ class ObjectiveSection(_Section):
 class VisibilitySection(_Section):
     """What it costs to see the perturbation."""
 
-    dissimilarity: float = Field(2.0, ge=0)
+    dissimilarity: float = Field(3.0, ge=0)
     """Weight of ``1 - SSIM``."""
-    periodicity: float = Field(2.0, ge=0)
-    """Weight of how much of the perturbation repeats every 16 pixels."""
+    periodicity: float = Field(0.3, ge=0)
+    """Weight of how much the perturbation repeats itself."""
 
 
 class OptimSection(_Section):
@@ -77,7 +77,7 @@ class OptimSection(_Section):
     weight_decay: float = Field(1e-2, ge=0)
     warmup: int = Field(100, ge=0)
     clip: float = Field(1.0, gt=0)
-    ema: float = Field(0.998, ge=0, lt=1)
+    ema: float = Field(0.99, ge=0, lt=1)
     seed: int = 0
     mixed_precision: Literal["no", "fp16", "bf16"] = "no"
 

@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from rid_core import objectives
@@ -125,6 +126,20 @@ def learning_rate(step: int, config: TrainConfig) -> float:
     return optim.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
+def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """Exponential moving average that forgets its start: ``decay`` is reached as steps go by.
+
+    With a constant decay d the untrained weights would still make d ** n of the average after n
+    steps; the warm-up (1 + n) / (10 + n) is that of TensorFlow's ExponentialMovingAverage.
+    """
+
+    def average(mean: Tensor, fresh: Tensor, steps: Tensor | int) -> Tensor:
+        n = float(steps)
+        return torch.lerp(mean, fresh, 1 - min(decay, (1 + n) / (10 + n)))
+
+    return average
+
+
 class Run:
     """The state of a run: network, average, optimiser, step; saved and restored as a whole."""
 
@@ -144,10 +159,7 @@ class Run:
         self.config = config
         self.output = output
         self.step = 0
-        self.average = AveragedModel(
-            self.defender,
-            multi_avg_fn=get_ema_multi_avg_fn(config.optim.ema),  # type: ignore[no-untyped-call]
-        )
+        self.average = AveragedModel(self.defender, avg_fn=moving_average(config.optim.ema))
         self.optimizer = torch.optim.AdamW(
             self.defender.parameters(), lr=config.optim.lr, weight_decay=config.optim.weight_decay
         )

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from rid_core import objectives
+from rid_core.channel import blur
 
 
 def test_encoder_shift_is_minus_the_logarithm_of_the_relative_shift() -> None:
@@ -57,12 +58,23 @@ def test_a_perturbation_costs_more_on_skin_than_in_texture() -> None:
 
 def test_periodicity_sees_a_lattice_and_nothing_else() -> None:
     generator = torch.Generator().manual_seed(0)
-    chance = torch.randn(1, 3, 96, 96, generator=generator)
-    assert objectives.periodicity(chance).item() < 0.02
-    assert objectives.periodicity(torch.zeros(1, 3, 96, 96)).item() == 0
-    for period in (8, 16):
+    noise = torch.randn(1, 3, 160, 160, generator=generator)
+    for grain in (noise, blur(noise, 1.5), blur(noise, 3), noise.sign()):
+        assert 0.2 < objectives.periodicity(grain).item() < 0.7
+    assert objectives.periodicity(torch.zeros(1, 3, 96, 96)).item() < 0.7
+    for period in (8, 10, 16, 20):
         cell = torch.randn(1, 3, period, period, generator=generator)
-        lattice = cell.repeat(1, 1, 96 // period, 96 // period)
-        assert objectives.periodicity(lattice).item() > 0.9
-        half = objectives.periodicity(lattice / lattice.std() + chance / chance.std()).item()
-        assert half == pytest.approx(0.5, abs=0.1)
+        lattice = cell.repeat(1, 1, 160 // period, 160 // period)
+        expected = np.log(160**2 / period**2)
+        assert objectives.periodicity(lattice).item() == pytest.approx(expected, rel=0.15)
+
+
+def test_periodicity_falls_when_a_lattice_is_broken_up() -> None:
+    unit = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)).repeat(1, 1, 6, 6)
+    unit.requires_grad_(True)
+    before = objectives.periodicity(unit).sum()
+    (gradient,) = torch.autograd.grad(before, unit)
+    jitter = torch.randn(unit.shape, generator=torch.Generator().manual_seed(1))
+    direction = -gradient if gradient.abs().max() > 0 else jitter
+    moved = unit.detach() + 0.1 * jitter + direction / (direction.abs().max() + 1e-12) * 0.1
+    assert objectives.periodicity(moved).item() < before.item()

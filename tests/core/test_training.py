@@ -82,6 +82,15 @@ def test_a_resumed_run_continues_bit_for_bit(
     assert logs[0] == logs[1]
 
 
+def test_the_average_forgets_the_untrained_weights() -> None:
+    average = loop.moving_average(0.99)
+    mean, fresh = torch.zeros(1), torch.ones(1)
+    for step in range(1, 60):
+        mean = average(mean, fresh, torch.tensor(step))
+    assert mean.item() > 0.99  # 0.99 ** 59 of the start would be left at a constant decay
+    assert average(torch.zeros(1), fresh, 10_000).item() == pytest.approx(0.01)
+
+
 def test_another_configuration_does_not_continue_a_run(
     raw: dict[str, object], tmp_path: Path
 ) -> None:
