@@ -22,12 +22,12 @@ scripts apply to a photo; going up it is plain bilinear interpolation that repea
 over ascending ``j``. A height that shrinks is done before the width, one that grows after it: the
 array in between is then the smaller of the two choices.
 
-**Sharpen** (:func:`sharpen`). Enlarging by plain interpolation and scaling down with the triangle
-filter leaves ``(x[i - 1] + 4 x[i] + x[i + 1]) / 6`` of a perturbation ``x``, on each axis. Before it
-is enlarged, and only then, it is therefore replaced by ``(5 x[i] - x[i - 1] - x[i + 1]) / 3``, the
-edges repeated, along the columns first (``i`` counts rows), then along the rows, and clipped to
-[-1, 1]. The two together pass everything down to three pixels a wave with 0.97 to 1.11 of its
-strength.
+**Sharpen** (:func:`sharpen`). Enlarging by plain interpolation and scaling down again with the
+triangle filter leaves ``(x[i - 1] + 4 x[i] + x[i + 1]) / 6`` of a perturbation ``x``, on each axis.
+So before it is enlarged, and only then, it is replaced by ``(5 x[i] - x[i - 1] - x[i + 1]) / 3``,
+edges repeated, first along each column (``i`` counts rows), then along each row, and at the end
+clipped to [-1, 1]. But for the clip, waves of three pixels and longer then come through with 0.98
+to 1.13 of their strength.
 
 **Cover** (:func:`starts`). A side of ``length >= tile`` gets, with ``feather = tile // 8``:
 

@@ -19,6 +19,7 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
+from rid_core import _png16
 from rid_core import exif as exif_block
 from rid_core.errors import RidError
 from rid_core.files import replacing
@@ -87,7 +88,7 @@ class Photo:
 def load(path: str | Path, *, strip_gps: bool = False) -> Photo:
     """Read a JPEG, PNG, WebP or (with pillow-heif) HEIC photo.
 
-    Palettes and grey become RGB. 16 bits per channel become 8 by their high byte, with a note. Of a
+    Palettes and grey become RGB. 16 bits per channel become 8, rounded, with a note. Of a
     JPEG or HEIC file with several pictures the main one is read; animations are refused, and so is
     CMYK, whose right conversion depends on a printing profile.
 
@@ -114,6 +115,8 @@ def load(path: str | Path, *, strip_gps: bool = False) -> Photo:
         _check(image, path)
         try:
             image.load()
+            if image.format == "PNG" and head[24] == 16:
+                _png16.round_high_bytes(image, handle)
         except _DAMAGE as error:
             raise RidError(f"{path}: damaged or truncated ({_one_line(error)})") from None
         return _photo(image, head, strip_gps, path)
@@ -294,10 +297,12 @@ def _to_rgb(image: Image.Image, depth: int) -> Image.Image:
     """To RGB or RGBA; a colour that stands for transparency becomes alpha."""
     key = image.info.get("transparency")
     if image.mode == "I;16":
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        image = Image.fromarray(
+            _png16.to_8_bits(np.asarray(image).astype(np.int32)).astype(np.uint8)
+        )
     if key is not None and depth > 8:
         # Pillow leaves the colour in 16 bits beside pixels of 8.
-        key = key >> 8 if isinstance(key, int) else tuple(value >> 8 for value in key)
+        key = _png16.to_8_bits(key) if isinstance(key, int) else tuple(map(_png16.to_8_bits, key))
     if key is not None:
         image.info["transparency"] = key
     clear = image.mode in ("LA", "PA", "RGBA") or key is not None

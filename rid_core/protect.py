@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rid_core import cover, photo
+from rid_core import compare, cover, photo
 from rid_core.budget import Budget, Verdict, verify
 from rid_core.errors import RidError
 from rid_core.runtimes.base import Runtime
@@ -124,6 +124,7 @@ def protect_file(
     *,
     quality: int | None = None,
     strip_gps: bool = False,
+    comparison: str | Path | None = None,
 ) -> Outcome:
     """Protect a photo and write it as a whole or not at all.
 
@@ -137,6 +138,8 @@ def protect_file(
         budget: the bound; without one, the bound the defender was made for at full strength.
         quality: of a lossy format.
         strip_gps: leave GPS data out.
+        comparison: a second file to write, with :func:`rid_core.compare.sheet`; no metadata but the
+            colour profile.
 
     Raises:
         RidError: the photo cannot be read, protected or written.
@@ -145,13 +148,18 @@ def protect_file(
     budget = budget or Budget(runtime.levels)
     begin = time.perf_counter()
     photo.format_of(target)
+    if comparison is not None:
+        photo.format_of(comparison)
     try:
         original = photo.load(source, strip_gps=strip_gps)
         pixels = protect_photo(original.pixels, runtime, budget)
         verdict = _verify(original.pixels, pixels, budget.levels)
         protected = replace(original, pixels=pixels)
+        sheet = None if comparison is None else compare.sheet(original.pixels, pixels)
         del original  # free while the encoder works
         photo.save(protected, target, quality=quality)
+        if comparison is not None and sheet is not None:
+            photo.save(photo.Photo(sheet, icc=protected.icc), comparison)
     except MemoryError:
         raise RidError(f"{source}: not enough memory; scale it down first") from None
     height, width = pixels.shape[:2]

@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ _MARK = ".protected"
 _EPILOG = """\b
 Examples:
   rid-protect photo.jpg -o protected.png
+  rid-protect photo.jpg -o out.png --compare sheet.jpg
   rid-protect photo.jpg                          # writes photo.protected.jpg beside it
   rid-protect holiday/ -o safe/ --recursive      # again after an interruption: goes on
   rid-protect *.heic -o safe/ --format jpg --quality 90 --strip-gps
@@ -38,6 +39,11 @@ Exit code: 0 all protected or already there, 1 something failed, 2 wrong usage, 
 class _Job:
     source: Path
     target: Path
+    comparison: Path | None = None
+
+    @property
+    def outputs(self) -> list[Path]:
+        return [self.target] if self.comparison is None else [self.target, self.comparison]
 
 
 @dataclass
@@ -59,6 +65,12 @@ class _Results:
 @click.option(
     "--format", "form", type=click.Choice(["jpg", "png", "webp", "heic"]), help="Convert."
 )
+@click.option(
+    "--compare",
+    metavar="PICTURE",
+    help="Also write original, protected and change x16 around grey, side by side, each at most "
+    "768 pixels long (one photo only).",
+)
 @click.option("--strip-gps", is_flag=True, help="Leave out where the photo was taken.")
 @click.option("-r", "--recursive", is_flag=True, help="Look into folders inside folders.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
@@ -73,6 +85,7 @@ def command(
     strength: float,
     quality: int | None,
     form: str | None,
+    compare: str | None,
     strip_gps: bool,
     recursive: bool,
     overwrite: bool,
@@ -87,6 +100,10 @@ def command(
     """
     batch = len(inputs) > 1 or Path(inputs[0]).is_dir()
     jobs = _plan([Path(path) for path in inputs], output, form, recursive)
+    if compare is not None:
+        if batch:
+            raise RidError("--compare goes with one photo, not with several or a folder")
+        jobs = [replace(jobs[0], comparison=Path(compare))]
     _check_targets(jobs)
 
     from rid_core import photo
@@ -94,7 +111,8 @@ def command(
 
     photo.check_quality(quality)
     if not batch:
-        photo.format_of(jobs[0].target)
+        for path in jobs[0].outputs:
+            photo.format_of(path)
     Budget(DEFAULT_LEVELS if levels is None else levels, strength)
     results = _Results()
     todo = [job for job in jobs if overwrite or not _settled(job, batch, results)]
@@ -115,6 +133,7 @@ def command(
                         budget,
                         quality=quality,
                         strip_gps=strip_gps,
+                        comparison=job.comparison,
                     )
                 except RidError as error:
                     results.failed.append((job, str(error)))
@@ -203,14 +222,19 @@ def _check_targets(jobs: Iterable[_Job]) -> None:
         if target in taken:
             raise RidError(f"{taken[target]} and {job.source} would both become {job.target}")
         taken[target] = job.source
+        if job.comparison is not None and job.comparison.resolve() in {*sources, target}:
+            raise RidError(
+                f"{job.comparison} is the photo or its output; --compare needs a name of its own"
+            )
 
 
 def _settled(job: _Job, batch: bool, results: _Results) -> bool:
     """Whether nothing is to be done because the output exists; says so in ``results``."""
-    if not job.target.exists():
+    there = [path for path in job.outputs if path.exists()]
+    if not there:
         return False
     if not batch:
-        results.failed.append((job, f"{job.target} exists; --overwrite replaces it"))
+        results.failed.append((job, f"{there[0]} exists; --overwrite replaces it"))
     elif (
         job.source.exists() and job.target.stat().st_mtime_ns < job.source.stat().st_mtime_ns
     ):  # may be anybody's picture: not ours to replace

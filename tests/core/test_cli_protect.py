@@ -17,7 +17,7 @@ from PIL import Image
 from skimage import data
 
 import rid_core.runtimes
-from rid_core import photo
+from rid_core import compare, photo
 from rid_core.budget import verify
 from rid_core.cli import protect as cli
 
@@ -163,6 +163,61 @@ def test_two_photos_with_one_output_are_refused(tool):
     assert code == 1
     assert err == "error: x/a.png and y/a.png would both become out/a.png\n"
     assert not Path("out").exists()
+
+
+# --compare
+
+
+def test_compare_writes_a_sheet(tool):
+    face("a.jpg", quality=90)
+    code, _, err = tool("a.jpg", "-o", "b.png", "--compare", "sheet.png")
+    assert (code, err) == (0, "")
+    before, after = photo.load("a.jpg").pixels, photo.load("b.png").pixels
+    drawn = np.asarray(Image.open("sheet.png"))
+    np.testing.assert_array_equal(drawn, compare.sheet(before, after))
+    assert drawn[:, 600:].std() > 100  # 8 levels x 16: from black to white
+
+
+@pytest.mark.parametrize("sheet", ["a.png", "./b.png", "link.png"])
+def test_compare_replaces_neither_photo_nor_output(tool, sheet):
+    before = face("a.png").read_bytes()
+    Path("link.png").symlink_to("a.png")
+    code, _, err = tool("a.png", "-o", "b.png", "--compare", sheet, "--overwrite")
+    assert code == 1
+    name = Path(sheet)
+    assert err == f"error: {name} is the photo or its output; --compare needs a name of its own\n"
+    assert Path("a.png").read_bytes() == before
+    assert not Path("b.png").exists()
+
+
+def test_an_existing_sheet_needs_overwrite(tool):
+    face("a.png")
+    Path("s.jpg").write_bytes(b"mine")
+    arguments = ("a.png", "-o", "b.png", "--compare", "s.jpg")
+    assert tool(*arguments) == (1, "", "error: s.jpg exists; --overwrite replaces it\n")
+    assert left_over(Path()) == ["a.png", "s.jpg"]
+    assert Path("s.jpg").read_bytes() == b"mine"
+    assert tool(*arguments, "--overwrite")[0] == 0
+    assert Image.open("s.jpg").size == (900, 300)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["in", "-o", "out", "--compare", "s.jpg"], "--compare goes with one photo, not with"),
+        (["in/a.png", "in/b.png", "-o", "out", "--compare", "s.jpg"], "--compare goes with one"),
+        (["in/a.png", "-o", "c.png", "--compare", "s.bmp"], "s.bmp: ends in .bmp; a photo ends"),
+        (["in/a.png", "-o", "c.png", "--compare", "in/a.png/s.png"], "cannot write in/a.png/s.png"),
+    ],
+)
+def test_a_sheet_that_cannot_be(tool, arguments, text):
+    face("in/a.png")
+    face("in/b.png")
+    code, _, err = tool(*arguments)
+    assert code == 1
+    assert err.startswith(f"error: {text}")
+    assert err.count("\n") == 1
+    assert not [name for name in left_over(Path()) if "s." in name]
 
 
 # Folders
@@ -430,6 +485,44 @@ def test_ctrl_c_in_the_middle_of_writing(tmp_path, old):
     assert left_over(tmp_path) == (["a.png"] if old is None else ["a.png", "b.png"])
     if old is not None:
         assert (tmp_path / "b.png").read_bytes() == old
+
+
+_SLOW_SECOND = """
+quickly = Path.write_bytes
+def slowly(self, content):
+    if self.name == "b.png":
+        import time
+        print("writing", flush=True)
+        time.sleep(60)
+    quickly(self, content)
+Path.write_bytes = slowly
+"""
+
+
+def test_a_folder_goes_on_after_ctrl_c(tool, tmp_path):
+    for name in "abc":
+        face(f"in/{name}.png")
+    process = subprocess.Popen(
+        [*script(_SLOW_SECOND), "in", "-o", "out", "--json"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "writing\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err.strip() == "interrupted; nothing was left half-written"
+    assert left_over(Path("out")) == ["a.png"]
+    assert [path.name for path in Path("out").iterdir()] == ["a.png"]  # and no hidden folder
+    first = Path("out/a.png").stat().st_mtime_ns
+    code, out, _ = tool("in", "-o", "out")
+    assert code == 0
+    assert out.splitlines()[-1] == "protected 2, skipped 1 (already there), failed 0"
+    assert left_over(Path("out")) == ["a.png", "b.png", "c.png"]
+    assert Path("out/a.png").stat().st_mtime_ns == first
 
 
 def test_help_is_quick_and_shows_examples():

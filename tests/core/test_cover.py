@@ -181,6 +181,40 @@ def test_resample_is_the_filter_of_training_scripts(size):
     np.testing.assert_allclose(ours, theirs[0].permute(1, 2, 0).numpy(), atol=0.02)
 
 
+def test_sharpen_by_hand():
+    unit = np.zeros((5, 5, 1), np.float32)
+    unit[2, 2] = 0.3
+    row = np.array([0, -1, 5, -1, 0]) / 3
+    np.testing.assert_allclose(cover.sharpen(unit)[:, :, 0], 0.3 * np.outer(row, row), atol=1e-7)
+    np.testing.assert_allclose(cover.sharpen(np.full((4, 6, 3), 0.5, np.float32)), 0.5, atol=1e-7)
+    edge = np.zeros((1, 4, 1), np.float32)
+    edge[0, 0] = 0.3  # beside it, beyond the edge, the same value again
+    np.testing.assert_allclose(cover.sharpen(edge)[0, :, 0], [0.4, -0.1, 0, 0], atol=1e-7)
+
+
+def test_sharpen_stays_within_the_range():
+    unit = np.random.default_rng(0).uniform(-1, 1, (64, 64, 3)).astype(np.float32)
+    sharp = cover.sharpen(unit)
+    assert sharp.dtype == np.float32
+    assert np.abs(sharp).max() == 1
+
+
+@pytest.mark.parametrize("period", [3, 4, 5, 8, 16, 64])
+def test_sharpen_makes_up_for_enlarging_and_scaling_down(period):
+    x = np.arange(192)
+    wave = 0.3 * np.sin(2 * np.pi * x / period)
+    unit = np.repeat(wave[None, :, None], 96, 0).astype(np.float32)
+
+    def there_and_back(small):
+        return cover.resample(cover.resample(small, 96 * 6, 192 * 6), 96, 192)[:, 8:-8]
+
+    left = there_and_back(cover.sharpen(unit))
+    strength = float((left * unit[:, 8:-8]).sum() / (unit[:, 8:-8] ** 2).sum())
+    assert 0.98 < strength < 1.13
+    without = there_and_back(unit)
+    assert (without**2).sum() < (left**2).sum()
+
+
 @pytest.mark.parametrize("size", [(1000, 1300), (130, 200), (1000, 90), (90, 1000)])
 def test_strips_join_up(size):
     image = data.astronaut()[:300, :400]

@@ -172,7 +172,7 @@ def test_parts_that_overlap_are_refused():
     tiff = bytearray(block())
     entry = tiff.index(struct.pack("<HHI", 0x8825, 4, 1))
     struct.pack_into("<I", tiff, entry + 8, 8)  # the GPS directory is the main one
-    with pytest.raises(ValueError, match="overlap|cannot be found"):
+    with pytest.raises(ValueError, match=r"overlap|cannot be found"):
         exif.upright(bytes(tiff), strip_gps=True)
 
 

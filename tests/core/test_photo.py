@@ -122,24 +122,26 @@ def test_a_transparent_colour_becomes_alpha(tmp_path, mode):
 
 
 @pytest.mark.parametrize(("colour", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
-def test_16_bits_become_8_by_the_high_byte_with_a_note(tmp_path, colour, channels):
-    deep = np.random.default_rng(0).integers(0, 65536, (80, 70, channels))
+def test_16_bits_become_8_rounded_with_a_note(tmp_path, colour, channels):
+    """All 65,536 values, in more than one strip."""
+    deep = np.random.default_rng(0).permutation(65536)[: 512 * 128].reshape(512, 128)
+    deep = np.stack([np.roll(deep, k, 0) for k in range(channels)], axis=2)
     (tmp_path / "a.png").write_bytes(png16(deep, colour))
     loaded = photo.load(tmp_path / "a.png")
-    high = (deep >> 8).astype(np.uint8)
+    rounded = np.floor(deep / 65535 * 255 + 0.5).astype(np.uint8)
     np.testing.assert_array_equal(
-        loaded.pixels, high[:, :, :3] if channels >= 3 else high[:, :, :1].repeat(3, 2)
+        loaded.pixels, rounded[:, :, :3] if channels >= 3 else rounded[:, :, :1].repeat(3, 2)
     )
     if channels in (2, 4):
-        np.testing.assert_array_equal(loaded.alpha, high[:, :, -1])
+        np.testing.assert_array_equal(loaded.alpha, rounded[:, :, -1])
     assert loaded.notes == ("16 bits per channel became 8",)
 
 
 @pytest.mark.parametrize(("colour", "channels"), [(0, 1), (2, 3)])
 def test_a_transparent_colour_in_16_bits(tmp_path, colour, channels):
-    deep = np.full((64, 64, channels), 0x1234)
+    deep = np.full((64, 64, channels), 0x12F4)  # rounds up
     deep[:10] = 0xFFFF
-    key = chunk(b"tRNS", struct.pack(">H", 0x1234) * channels)
+    key = chunk(b"tRNS", struct.pack(">H", 0x12F4) * channels)
     (tmp_path / "a.png").write_bytes(png16(deep, colour, key))
     loaded = photo.load(tmp_path / "a.png")
     assert loaded.alpha[5, 5] == 255
