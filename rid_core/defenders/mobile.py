@@ -202,6 +202,7 @@ class Places(nn.Module):
         self.of_column: nn.Module = nn.Conv2d(_CODE, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Add the codes: [B, C, h, w], same shape."""
         height, width = x.shape[2:]
         rows, columns = self.rows, self.columns
         if self.training:
