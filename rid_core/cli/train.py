@@ -9,6 +9,7 @@ import click
 
 from rid_core.cli.common import CONTEXT, OptionalCommandGroup, run, version_option
 from rid_core.cli.import_official import import_official
+from rid_core.cli.pairs import pairs
 from rid_core.errors import MissingExtraError
 
 _EPILOG = """\b
@@ -16,6 +17,7 @@ Examples:
   rid-train --config configs/rid-s.toml -o runs/rid-s
   rid-train --config configs/rid-s.toml -o runs/short --set optim.steps=200
   accelerate launch --num_processes 8 -m rid_core.cli.train --config my.toml -o runs/mine
+  rid-train pairs --method pgd --data faces/ --surrogate taef2_encoder.pth -o pairs/
   rid-train import-official ASDS-eps-12_255.bin -o rid-dit.safetensors
 """
 
@@ -64,6 +66,7 @@ def group(
 
 
 group.add_command(import_official)
+group.add_command(pairs)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from rid_core.budget import Budget
+from rid_core.imagewise.chance import Chance
 from rid_core.objectives import encoder_shift
 from rid_core.surrogates import Surrogate
 
@@ -21,8 +22,11 @@ def pgd(
     budget: Budget,
     *,
     steps: int = 40,
-    step_levels: float | None = None,
-    seed: int = 0,
+    step: float = 1 / 8,
+    last_step: float | None = None,
+    momentum: float | None = None,
+    start: Tensor | None = None,
+    chance: Chance | None = None,
 ) -> Tensor:
     """Minimise ``loss`` over perturbations within ``budget`` (Madry et al., arXiv 1706.06083).
 
@@ -31,20 +35,28 @@ def pgd(
         loss: what to minimise.
         budget: the bound, in every colour value.
         steps: sign-gradient steps.
-        step_levels: size of a step in 8-bit levels; an eighth of the bound by default.
-        seed: of the random start, uniform within the bound.
+        step: size of a step as a share of the bound.
+        last_step: the share to which it falls, linearly; None for no change.
+        momentum: of the gradients, each divided by its mean absolute value first (MI-FGSM, Dong
+            et al., arXiv 1710.06081); None for none.
+        start: unit perturbation to begin with; by default random within the bound.
+        chance: of the random start; seed 0 for every photo by default.
 
     Returns:
         Unit perturbation in [-1, 1], same shape.
     """
-    generator = torch.Generator().manual_seed(seed)
-    start = torch.rand(image.shape, generator=generator) * 2 - 1
-    unit = start.to(image)
-    step = (step_levels or budget.levels / 8) / budget.levels
-    for _ in range(steps):
+    if start is None:
+        start = (chance or Chance([0] * len(image))).start(image)
+    unit, velocity = start.detach(), torch.zeros_like(image)
+    for number in range(steps):
         unit.requires_grad_(True)
         (gradient,) = torch.autograd.grad(loss(budget.apply(image, unit)).sum(), unit)
-        unit = (unit.detach() - step * gradient.sign()).clamp(-1, 1)
+        if momentum is not None:
+            size = gradient.abs().mean(dim=(1, 2, 3), keepdim=True)
+            velocity = momentum * velocity + gradient / size.clamp_min(1e-12)
+            gradient = velocity
+        share = step if last_step is None else step + (last_step - step) * number / steps
+        unit = (unit.detach() - share * gradient.sign()).clamp(-1, 1)
     return unit.detach()
 
 

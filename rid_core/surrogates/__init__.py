@@ -1,6 +1,21 @@
 """Surrogates: the frozen diffusion models whose encoders a defender is trained to disturb."""
 
-from rid_core.surrogates.base import Surrogate, relative_shift
-from rid_core.surrogates.registry import list_surrogates, load_surrogate
+from rid_core.surrogates.base import (
+    DiffusionSurrogate,
+    FeatureSurrogate,
+    Surrogate,
+    relative_shift,
+)
+from rid_core.surrogates.ensemble import Ensemble
+from rid_core.surrogates.registry import list_surrogates, load_surrogate, open_surrogate
 
-__all__ = ["Surrogate", "list_surrogates", "load_surrogate", "relative_shift"]
+__all__ = [
+    "DiffusionSurrogate",
+    "Ensemble",
+    "FeatureSurrogate",
+    "Surrogate",
+    "list_surrogates",
+    "load_surrogate",
+    "open_surrogate",
+    "relative_shift",
+]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
+@runtime_checkable
 class Surrogate(Protocol):
     """A frozen image encoder, differentiable with respect to its input.
 
@@ -20,6 +21,45 @@ class Surrogate(Protocol):
 
     def encode(self, image: Tensor) -> Tensor:
         """[B, 3, H, W] RGB in [0, 1] -> latent [B, C, H / stride, W / stride], with gradient."""
+
+
+@runtime_checkable
+class FeatureSurrogate(Surrogate, Protocol):
+    """A surrogate whose encoder shows its inner layers."""
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """[B, 3, H, W] RGB in [0, 1] -> outputs of the encoder's stages, with gradient."""
+
+
+@runtime_checkable
+class DiffusionSurrogate(Surrogate, Protocol):
+    """A frozen latent diffusion model under one prompt.
+
+    Latents and noise are float32, whatever the precision of the weights. A timestep ``t`` is int64
+    [B] from 0, the least noise, to ``timesteps - 1``.
+
+    Attributes:
+        denoiser: the UNet or transformer, for methods that fine-tune it on the way.
+        timesteps: how many there are.
+    """
+
+    denoiser: nn.Module | None
+    timesteps: int
+
+    def add_noise(self, latent: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """The latent at timestep ``t``, [B, C, h, w]: signal and noise in the schedule's shares."""
+
+    def noise_variance(self, t: Tensor) -> Tensor:
+        """Share of the noise, ``1 - alphabar_t`` (of a flow: ``sigma_t ** 2``), [B, 1, 1, 1]."""
+
+    def predict_noise(self, noisy: Tensor, t: Tensor) -> Tensor:
+        """The noise that the model sees in ``noisy``, [B, C, h, w]; without gradient."""
+
+    def denoising_loss(self, latent: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """What personalization minimises: the model's own training loss, [B], with gradient.
+
+        The gradient reaches ``latent`` and whatever weights of ``denoiser`` ask for one.
+        """
 
 
 def relative_shift(reference: Tensor, shifted: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 ``taef2`` is distilled from the autoencoder of FLUX.2: image in [0, 1], latent of 32 channels at
 1/8. Its public weights (github.com/madebyollin/taesd) are a flat ``nn.Sequential`` whose layout
 this module reproduces; the width, the number of latent channels and the blocks that have a pooled
-branch are read off the file.
+branch are read off the file. The family's other members (``madebyollin/taesd``, ``taesdxl``,
+``taesd3``, ``taef1``) come in diffusers' layout, as ``AutoencoderTiny``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from rid_core.errors import RidError
+from rid_core.surrogates.diffusers_parts import Checkpoint
 
 _STAGES = 3
 _BLOCKS_PER_STAGE = 3
@@ -68,13 +70,12 @@ def _build_encoder(state: dict[str, Tensor]) -> nn.Sequential:
 
 
 class TinyAutoencoder(nn.Module):
-    """The encoder of a tiny autoencoder, frozen."""
-
-    stride = 2**_STAGES
+    """The encoder of a tiny autoencoder, frozen: layers that take RGB in [0, 1]."""
 
     def __init__(self, name: str, encoder: nn.Sequential) -> None:
         super().__init__()
         self.name = name
+        self.stride = 2 ** sum(map(_halves, encoder))
         self.encoder = encoder.eval().requires_grad_(False)
         # Convolutions on a CPU are several times faster on channels-last memory.
         self.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -83,6 +84,20 @@ class TinyAutoencoder(nn.Module):
         """[B, 3, H, W] RGB in [0, 1] -> latent [B, C, H / 8, W / 8], with gradient."""
         latent: Tensor = self.encoder(image.contiguous(memory_format=torch.channels_last))
         return latent
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """What each resolution ends with, finest first, and the latent; with gradient."""
+        x = image.contiguous(memory_format=torch.channels_last)
+        found = []
+        for layer in self.encoder:
+            if _halves(layer):
+                found.append(x)
+            x = layer(x)
+        return [*found, x]
+
+
+def _halves(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Conv2d) and layer.stride == (2, 2)
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
@@ -114,20 +129,41 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     return {key: value.float() for key, value in state.items()}
 
 
-def load_tiny_autoencoder(path: str | Path, name: str | None = None) -> TinyAutoencoder:
+def load_tiny_autoencoder(
+    path: str | Path, name: str | None = None, *, local_files_only: bool = False
+) -> TinyAutoencoder:
     """Load the encoder of a TAESD-family autoencoder.
 
     Args:
-        path: file of the encoder's weights.
-        name: for reports; by default the file's name without ``_encoder``.
+        path: file of the encoder's weights; or a folder in diffusers' layout, or its name on the
+            hub (``madebyollin/taesd``).
+        name: for reports; by default the file's name without ``_encoder``, or the folder's.
+        local_files_only: never ask the hub.
 
     Raises:
         RidError: the file is missing, damaged, or holds another network.
     """
+    path = Path(path)
+    if path.is_dir() or (not path.suffix and len(path.parts) == 2 and not path.exists()):
+        return _load_folder(str(path), name, local_files_only)
     state = read_state_dict(path)
     try:
         encoder = _build_encoder(state)
         encoder.load_state_dict(state)
     except (KeyError, RuntimeError, IndexError):
         raise RidError(f"{path}: not the encoder of a TAESD-family autoencoder") from None
-    return TinyAutoencoder(name or Path(path).stem.removesuffix("_encoder"), encoder)
+    return TinyAutoencoder(name or path.stem.removesuffix("_encoder"), encoder)
+
+
+def _load_folder(source: str, name: str | None, local_files_only: bool) -> TinyAutoencoder:
+    from diffusers import AutoencoderTiny
+
+    checkpoint = Checkpoint(source, local_files_only)
+    config = checkpoint.folder / "config.json" if checkpoint.folder else None
+    if config is not None and (
+        not config.is_file() or "AutoencoderTiny" not in config.read_text(errors="replace")
+    ):
+        raise RidError(f"{source}: not a folder of diffusers' AutoencoderTiny")
+    loaded = checkpoint.load("", AutoencoderTiny, **checkpoint.weights())
+    # Its forward pass maps [-1, 1] to [0, 1] and then runs these layers, which is all we need.
+    return TinyAutoencoder(name or checkpoint.name, loaded.encoder.layers.float())

@@ -7,7 +7,9 @@ processes of a distributed run share the samples among themselves by index.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -35,8 +37,10 @@ def list_portraits(folder: Path, exclude: list[str]) -> list[Path]:
     wanted = [p for p in found if not any(fnmatch(p.name, pattern) for pattern in exclude)]
     usable: list[Path] = []
     broken: list[Path] = []
-    for path in wanted:
-        (usable if _is_readable(path) else broken).append(path)
+    # Pillow decodes outside the interpreter's lock: a large folder is read on all cores.
+    with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
+        for path, readable in zip(wanted, pool.map(_is_readable, wanted), strict=True):
+            (usable if readable else broken).append(path)
     if broken:
         _log.warning("%d of %d images cannot be read and are skipped: %s …",
                      len(broken), len(wanted), broken[0].name)  # fmt: skip
@@ -73,7 +77,7 @@ def to_tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
 
 
-class CropDataset(Dataset[tuple[Tensor, int]]):
+class CropDataset(Dataset[tuple[Tensor, ...]]):
     """Random crops of portraits, scaled and flipped; ``self[i]`` is ([3, crop, crop], i)."""
 
     def __init__(
@@ -88,21 +92,34 @@ class CropDataset(Dataset[tuple[Tensor, int]]):
         self.crop = crop
         self.short_side = short_side
         self.seed = seed
+        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
         """Sample ``index`` of an endless sequence that visits every portrait once an epoch."""
-        epoch, position = divmod(index, len(self.paths))
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.paths))
-        rng = np.random.default_rng([self.seed, 1, index])
+        path, rng = self._locate(index)
         low, high = self.short_side
         side = round(float(np.exp(rng.uniform(np.log(low), np.log(high)))))
-        image = load_rgb(self.paths[order[position]], side)
-        left = int(rng.integers(image.width - self.crop + 1))
-        top = int(rng.integers(image.height - self.crop + 1))
-        image = image.crop((left, top, left + self.crop, top + self.crop))
+        return to_tensor(self._window(rng, load_rgb(path, side))[0]), torch.tensor(index)
+
+    def _locate(self, index: int) -> tuple[Path, np.random.Generator]:
+        """The portrait of a sample, and the chance that belongs to the sample."""
+        epoch, position = divmod(index, len(self.paths))
+        if self._order[0] != epoch:
+            # Once an epoch: to shuffle millions of names takes longer than to read a photo.
+            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.paths))
+            self._order = epoch, order
+        path = self.paths[self._order[1][position]]
+        return path, np.random.default_rng([self.seed, 1, index])
+
+    def _window(self, rng: np.random.Generator, *images: Image.Image) -> list[Image.Image]:
+        """The same random crop and flip of images of one size."""
+        width, height = images[0].size
+        left = int(rng.integers(width - self.crop + 1))
+        top = int(rng.integers(height - self.crop + 1))
+        crops = [image.crop((left, top, left + self.crop, top + self.crop)) for image in images]
         if rng.random() < 0.5:
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return to_tensor(image), index
+            crops = [crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for crop in crops]
+        return crops
 
 
 class ShardedRange(Sampler[int]):

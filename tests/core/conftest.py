@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent))  # for diffusers_folders
 
 
 def tiny_encoder_state(width: int = 8, latent: int = 4, seed: int = 0) -> dict[str, torch.Tensor]:
@@ -49,6 +53,42 @@ def tiny_encoder_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "tiny_encoder.safetensors"
     save_file(tiny_encoder_state(), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three encoders of different weights and widths."""
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("members")
+    paths = [folder / f"member-{number}.safetensors" for number in range(3)]
+    for seed, path in enumerate(paths):
+        save_file(tiny_encoder_state(width=8 + 4 * seed, seed=seed), path)
+    return paths
+
+
+@pytest.fixture(scope="session")
+def diffusers_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Folder of a tiny random checkpoint by family, made when it is first asked for."""
+    import diffusers_folders as make
+
+    root = tmp_path_factory.mktemp("checkpoints")
+    makers: dict[str, Callable[[Path], Path]] = {
+        "sd": make.save_sd,
+        "sd-other": lambda folder: make.save_sd(folder, seed=10),
+        "sd-v": lambda folder: make.save_sd(folder, seed=11, prediction="v_prediction"),
+        "sdxl": make.save_sdxl,
+        "sd3": make.save_sd3,
+        "sd3-without-t5": lambda folder: make.save_sd3(folder, t5=False),
+        "flux": make.save_flux,
+        "tiny-autoencoder": make.save_tiny_autoencoder,
+    }
+
+    def checkpoint(family: str) -> Path:
+        folder = root / family
+        return folder if folder.exists() else makers[family](folder)
+
+    return checkpoint
 
 
 @pytest.fixture(scope="session")

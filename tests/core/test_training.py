@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from rid_core import objectives
 from rid_core.checkpoint import load_checkpoint
 from rid_core.defenders import create_defender
 from rid_core.errors import RidError
 from rid_core.training import loop
 from rid_core.training.config import TrainConfig, load_config, parse_config
 from rid_core.training.data import CropDataset, ShardedRange, list_portraits
+from rid_core.training.run import moving_average
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -83,7 +85,7 @@ def test_a_resumed_run_continues_bit_for_bit(
 
 
 def test_the_average_forgets_the_untrained_weights() -> None:
-    average = loop.moving_average(0.99)
+    average = moving_average(0.99)
     mean, fresh = torch.zeros(1), torch.ones(1)
     for step in range(1, 60):
         mean = average(mean, fresh, torch.tensor(step))
@@ -112,12 +114,12 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_state(
 ) -> None:
     _train(raw, tmp_path, steps=2)
     before = (tmp_path / "state.pt").read_bytes()
-    real = loop.objectives.encoder_shift
+    real = objectives.encoder_shift
 
     def poisoned(reference: torch.Tensor, shifted: torch.Tensor) -> torch.Tensor:
         return real(reference, shifted) * float("nan")
 
-    monkeypatch.setattr(loop.objectives, "encoder_shift", poisoned)
+    monkeypatch.setattr(objectives, "encoder_shift", poisoned)
     with pytest.raises(RidError, match=r"not finite at step 0 \(samples \[0, 1\]\)"):
         loop.train(parse_config(raw), tmp_path / "new", quiet=True)
     assert (tmp_path / "state.pt").read_bytes() == before

@@ -1,0 +1,162 @@
+"""What a training step computes: one forward pass and all terms of the loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rid_core import objectives
+from rid_core.budget import Budget
+from rid_core.channel import round_to_levels, sample_step
+from rid_core.surrogates import Ensemble, load_surrogate
+from rid_core.training.config import ObjectiveSection, TrainConfig, weight_at
+from rid_core.training.terms import MemberTerm, Scene, UnitTerm, check_surrogate, get_objective
+
+if TYPE_CHECKING:
+    from rid_core.surrogates.ensemble import MemberLoss
+
+Losses = dict[str, Tensor]
+"""Terms of the loss by name, each a scalar; ``total`` is what is minimised."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of one process.
+
+    Attributes:
+        image: [B, 3, H, W] in [0, 1].
+        index: [B], numbers of the samples; all chance follows them.
+        target: stored perturbations, [B, 3, H, W] in [-1, 1], or None without regression.
+        paired: which samples have one, [B] of 0 and 1.
+    """
+
+    image: Tensor
+    index: Tensor
+    target: Tensor | None = None
+    paired: Tensor | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """Move what the network sees; the numbers stay on the CPU."""
+        target = None if self.target is None else self.target.to(device)
+        paired = None if self.paired is None else self.paired.to(device)
+        image = self.image.to(device, memory_format=torch.channels_last)
+        return Batch(image, self.index, target, paired)
+
+
+class Recipe:
+    """Everything frozen that a defender is trained with."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+        self.budget = Budget(config.defender.levels)
+        # Regression alone needs no surrogate: its config names them for whoever makes the pairs.
+        needed = any(get_objective(o.kind).needs is not None for o in config.objective)
+        self.surrogates = Ensemble(
+            [load_surrogate(s.kind, **(s.model_extra or {})) for s in config.surrogate if needed],
+            config.ensemble.mode,
+            config.ensemble.offload,
+        )
+        self._sections = dict(zip(_names(config.objective), config.objective, strict=True))
+        self._on_members: dict[str, MemberTerm] = {}
+        self._on_units: dict[str, UnitTerm] = {}
+        for name, section in self._sections.items():
+            kind = get_objective(section.kind)
+            if kind.needs is None:
+                self._on_units[name] = kind.build(section)
+                continue
+            for surrogate in self.surrogates.members:
+                check_surrogate(section.kind, surrogate)
+            self._on_members[name] = kind.build(section)
+
+    def to(self, device: torch.device) -> Recipe:
+        """Move every frozen network, or have them moved when they are used."""
+        self.surrogates.to(device)
+        return self
+
+    def losses(self, defender: torch.nn.Module, batch: Batch, step: int = 0) -> Losses:
+        """One forward pass and all terms of the loss.
+
+        Args:
+            defender: the network in training.
+            batch: on the network's device.
+            step: optimiser steps done, for the schedules of the weights.
+        """
+        image, index = batch.image, batch.index
+        # Chance inside the network follows the samples as well: a resumed run draws the same.
+        torch.manual_seed(int(self._rng(4, int(index[0])).integers(2**31)))
+        unit = defender(image)
+        protected = self.budget.apply(image, unit)
+        if self.config.defender.rounding:
+            protected = round_to_levels(protected, self._dither(image, index))
+        clean_view, protected_view = self._through_channel(image, protected, index)
+        scene = Scene(image, unit, clean_view, self._noise_rng, index, batch.target, batch.paired)
+
+        # A term whose weight is 0 for now is not computed.
+        weights = {name: weight_at(s.weight, step) for name, s in self._sections.items()}
+        weights = {name: weight for name, weight in weights.items() if weight > 0}
+        functions: dict[str, MemberLoss] = {
+            name: partial(term, scene) for name, term in self._on_members.items() if name in weights
+        }
+        drawn = int(self._rng(6, int(index[0])).integers(2**31))
+        values = self.surrogates.losses(protected_view, functions, drawn)
+        values |= {n: term(scene) for n, term in self._on_units.items() if n in weights}
+        terms: Losses = {name: values[name].mean() for name in weights}
+        total = image.new_zeros(())
+        for name, value in terms.items():
+            total = total + weights[name] * value
+        for name, (weight, value) in self._visibility(image, protected, unit).items():
+            terms[name] = value
+            if weight > 0:
+                total = total + weight * value
+        return {"total": total, **terms, "energy": unit.detach().square().mean()}
+
+    def _visibility(
+        self, image: Tensor, protected: Tensor, unit: Tensor
+    ) -> dict[str, tuple[float, Tensor]]:
+        """Weight and value of each term that says how visible the perturbation is."""
+        section = self.config.visibility
+        weights = section.dissimilarity, section.periodicity
+        # A term without weight is measured all the same, but costs no backward pass.
+        with torch.set_grad_enabled(weights[0] > 0):
+            dissimilarity = objectives.dissimilarity(image, protected).mean()
+        with torch.set_grad_enabled(weights[1] > 0):
+            periodicity = objectives.periodicity(unit).mean()
+        return {
+            "dissimilarity": (weights[0], dissimilarity),
+            "periodicity": (weights[1], periodicity),
+        }
+
+    def _rng(self, purpose: int, number: int) -> np.random.Generator:
+        """Chance that depends on the seed and the sample alone."""
+        return np.random.default_rng([self.config.optim.seed, purpose, number])
+
+    def _noise_rng(self, member: int, number: int) -> np.random.Generator:
+        return np.random.default_rng([self.config.optim.seed, 5, number, member])
+
+    def _dither(self, image: Tensor, index: Tensor) -> Tensor:
+        """Offsets before rounding to 8 bits, in levels, like ``image``."""
+        draws = [self._rng(3, n).random(image.shape[1:], np.float32) for n in index.tolist()]
+        return torch.from_numpy(np.stack(draws)).to(image) - 0.5
+
+    def _through_channel(
+        self, clean: Tensor, protected: Tensor, index: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Send each pair through one step of the channel, the same for both."""
+        pairs = []
+        for one, other, number in zip(clean, protected, index.tolist(), strict=True):
+            _, step = sample_step(self.config.channel, self._rng(2, number))
+            pairs.append(step(torch.stack([one, other])))
+        clean_view, protected_view = torch.stack(pairs, dim=1)
+        return clean_view, protected_view
+
+
+def _names(sections: list[ObjectiveSection]) -> list[str]:
+    """The kind of each, numbered from the second of its kind on."""
+    kinds = [section.kind for section in sections]
+    counts = [kinds[:place].count(kind) for place, kind in enumerate(kinds)]
+    return [k if not n else f"{k}-{n + 1}" for k, n in zip(kinds, counts, strict=True)]

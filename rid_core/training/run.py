@@ -1,0 +1,179 @@
+"""The state of a run: network, average, optimiser, step; saved and restored as a whole."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+from rid_core.checkpoint import ModelCard, load_checkpoint, save_checkpoint
+from rid_core.defenders import Defender, create_defender
+from rid_core.errors import RidError
+from rid_core.files import replacing
+from rid_core.training.config import TrainConfig, parse_config
+
+_log = logging.getLogger(__name__)
+
+
+def learning_rate(step: int, config: TrainConfig) -> float:
+    """Linear warm-up, then a cosine to zero or a constant; ``step`` counts from 0."""
+    optim = config.optim
+    if step < optim.warmup:
+        return optim.lr * (step + 1) / optim.warmup
+    if optim.schedule == "constant":
+        return optim.lr
+    progress = (step - optim.warmup) / max(1, optim.steps - optim.warmup)
+    return optim.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """Exponential moving average that forgets its start: ``decay`` is reached as steps go by.
+
+    With a constant decay d the untrained weights would still make d ** n of the average after n
+    steps; the warm-up (1 + n) / (10 + n) is that of TensorFlow's ExponentialMovingAverage.
+    """
+
+    def average(mean: Tensor, fresh: Tensor, steps: Tensor | int) -> Tensor:
+        n = float(steps)
+        return torch.lerp(mean, fresh, 1 - min(decay, (1 + n) / (10 + n)))
+
+    return average
+
+
+class Run:
+    """A network in training and everything that belongs to it.
+
+    Args:
+        config: the run.
+        output: its folder.
+        processes: how many train together.
+    """
+
+    def __init__(self, config: TrainConfig, output: Path, processes: int = 1) -> None:
+        torch.manual_seed(config.optim.seed)
+        section = config.defender
+        if section.init is not None:
+            self.defender, card = load_checkpoint(section.init)
+            if card.preset != section.preset:
+                raise RidError(
+                    f"{section.init} holds {card.preset}, but the config trains {section.preset}"
+                )
+            self.defender.requires_grad_(True)
+        else:
+            self.defender = create_defender(section.preset, **section.overrides)
+        self.defender.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.config = config
+        self.output = output
+        self.processes = processes
+        self.step = 0
+        self.average = AveragedModel(self.defender, avg_fn=moving_average(config.optim.ema))
+        self.optimizer = torch.optim.AdamW(
+            self.defender.parameters(), lr=config.optim.lr, weight_decay=config.optim.weight_decay
+        )
+
+    @property
+    def state_file(self) -> Path:
+        """Where the state is saved."""
+        return self.output / "state.pt"
+
+    def save(self) -> None:
+        """Save everything that a resumed run needs."""
+        state = {
+            "step": self.step,
+            "config": self.config.model_dump_json(),
+            "processes": self.processes,
+            "defender": self.defender.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        with replacing(self.state_file) as fresh:
+            torch.save(state, fresh)
+
+    def resume(self) -> None:
+        """Continue from the saved state.
+
+        Raises:
+            RidError: the state is damaged or belongs to another configuration.
+        """
+        try:
+            state: dict[str, Any] = torch.load(
+                self.state_file, map_location="cpu", weights_only=True
+            )
+            saved = _with_defaults(json.loads(state["config"]))
+        except Exception as error:  # noqa: BLE001 - whatever a damaged file raises
+            raise RidError(
+                f"{self.state_file}: damaged ({type(error).__name__}); remove it to start anew"
+            ) from None
+        now = json.loads(self.config.model_dump_json())
+        # Speaking and saving more or less often does not change what is learned.
+        for key in sorted(now):
+            if key != "log" and saved.get(key) != now[key]:
+                raise RidError(
+                    f"{self.state_file} was made with another [{key}]; "
+                    "give another --output, or --restart to begin anew"
+                )
+        before = state.get("processes", self.processes)
+        if before != self.processes:
+            _log.warning(
+                "the run was begun by %d processes and goes on with %d: samples are numbered "
+                "anew, so that some return early and the batch per step differs",
+                before,
+                self.processes,
+            )
+        self.step = state["step"]
+        self.defender.load_state_dict(state["defender"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def averaged(self) -> Defender:
+        """The network with averaged weights, for use."""
+        module = self.average.module
+        assert isinstance(module, Defender)
+        return module
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where :meth:`export` writes."""
+        return self.output / f"{self.config.defender.preset}.safetensors"
+
+    def export(self, surrogates: list[str], portraits: int) -> None:
+        """Write the averaged network as a checkpoint with its model card.
+
+        Args:
+            surrogates: names of what it was trained against.
+            portraits: how many it was trained on.
+        """
+        section = self.config.defender
+        card = ModelCard(
+            preset=section.preset,
+            levels=section.levels,
+            config=dict(section.overrides),
+            surrogates=surrogates,
+            data=f"{portraits} portraits of {self.config.data.folder.name}",
+            command=_command_line(),
+            figures={"training": {"steps": self.step}},
+            created=datetime.date.today().isoformat(),
+        )
+        save_checkpoint(self.checkpoint, self.averaged(), card)
+
+
+def _with_defaults(raw: dict[str, Any]) -> dict[str, Any]:
+    """A saved configuration as this version writes it: settings it did not know are at default."""
+    try:
+        completed: dict[str, Any] = json.loads(parse_config(raw).model_dump_json())
+    except RidError:
+        return raw  # settings that this version does not know: the comparison names the section
+    return completed
+
+
+def _command_line() -> str:
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])

@@ -1,0 +1,237 @@
+"""The terms of a training loss by kind. To add one, write a function and register it here.
+
+A term is built from its section of the config, before training, and is then a function of what a
+step shows it. Terms on surrogates are functions of one member; the ensemble combines them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rid_core import objectives
+from rid_core.checkpoint import find_checkpoint, load_checkpoint
+from rid_core.errors import RidError
+from rid_core.surrogates import DiffusionSurrogate, FeatureSurrogate, Surrogate
+from rid_core.training.data import load_rgb, to_tensor
+
+if TYPE_CHECKING:
+    from rid_core.training.config import ObjectiveSection
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a step shows its objectives.
+
+    Attributes:
+        image: clean crops, [B, 3, H, W] in [0, 1].
+        unit: the defender's perturbation, in [-1, 1]; carries the gradient.
+        clean: the crops after the channel.
+        rng: ``rng(member, sample)``: chance of one sample at one member, the same however the
+            samples are spread over batches and processes.
+        index: numbers of the samples, [B].
+        target: stored perturbations, [B, 3, H, W]; zero where there is none.
+        paired: which samples have one, float [B] of 0 and 1.
+    """
+
+    image: Tensor
+    unit: Tensor
+    clean: Tensor
+    rng: Callable[[int, int], np.random.Generator]
+    index: Tensor
+    target: Tensor | None = None
+    paired: Tensor | None = None
+
+    def noise(self, latent: Tensor, member: int, low: int, high: int) -> tuple[Tensor, Tensor]:
+        """Noise like ``latent`` and timesteps in [low, high), own ones for each sample, member."""
+        chance = [self.rng(member, number) for number in self.index.tolist()]
+        shape = latent.shape[1:]
+        drawn = np.stack([rng.standard_normal(shape, np.float32) for rng in chance])
+        t = [int(rng.integers(low, high)) for rng in chance]
+        return torch.from_numpy(drawn).to(latent), torch.tensor(t)
+
+
+UnitTerm = Callable[[Scene], Tensor]
+"""What a step shows -> loss of each image, [B]."""
+
+MemberTerm = Callable[[Scene, Surrogate, int, Tensor], Tensor]
+"""(what a step shows, a surrogate, its number, protected crops) -> loss of each image, [B]."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of objective.
+
+    Attributes:
+        build: makes the term from its section.
+        needs: protocol that every surrogate must have; None for terms on the perturbation alone.
+        settings: keys of the section that it reads beside kind and weight.
+        required: those that must be given.
+    """
+
+    build: Callable[[ObjectiveSection], Any]
+    needs: type | None
+    settings: frozenset[str]
+    required: frozenset[str]
+
+
+_KINDS: dict[str, Kind] = {}
+
+
+def objective(
+    name: str, *settings: str, needs: type | None = None, required: tuple[str, ...] = ()
+) -> Callable[[Callable[[ObjectiveSection], Any]], Callable[[ObjectiveSection], Any]]:
+    """Register the decorated builder under ``name``."""
+
+    def register(
+        build: Callable[[ObjectiveSection], Any],
+    ) -> Callable[[ObjectiveSection], Any]:
+        _KINDS[name] = Kind(build, needs, frozenset((*settings, *required)), frozenset(required))
+        return build
+
+    return register
+
+
+def list_objectives() -> list[str]:
+    """Kinds that a config may name, sorted."""
+    return sorted(_KINDS)
+
+
+def get_objective(kind: str) -> Kind:
+    """Look a kind up.
+
+    Raises:
+        RidError: there is none; the nearest is named.
+    """
+    if kind not in _KINDS:
+        near = difflib.get_close_matches(kind, _KINDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(list_objectives())}"
+        raise RidError(f"no objective is called {kind!r}; {hint}")
+    return _KINDS[kind]
+
+
+def check_surrogate(kind: str, surrogate: Surrogate) -> None:
+    """Refuse a surrogate that lacks what an objective of this kind asks of it.
+
+    Raises:
+        RidError: names both.
+    """
+    needs = get_objective(kind).needs
+    if needs is not None and not isinstance(surrogate, needs):
+        lack = "is no diffusion model" if needs is DiffusionSurrogate else "has no layers to show"
+        raise RidError(f"objective {kind} cannot attack {surrogate.name}, which {lack}")
+    if needs is DiffusionSurrogate and getattr(surrogate, "denoiser", None) is None:
+        raise RidError(f"objective {kind} cannot attack {surrogate.name} with denoiser = false")
+
+
+@objective("encoder-shift", needs=Surrogate)
+def _encoder_shift(section: ObjectiveSection) -> MemberTerm:
+    def term(scene: Scene, member: Surrogate, number: int, protected: Tensor) -> Tensor:
+        with torch.no_grad():
+            reference = member.encode(scene.clean)
+        return objectives.encoder_shift(reference, member.encode(protected))
+
+    return term
+
+
+@objective("feature-shift", needs=FeatureSurrogate)
+def _feature_shift(section: ObjectiveSection) -> MemberTerm:
+    def term(scene: Scene, member: FeatureSurrogate, number: int, protected: Tensor) -> Tensor:
+        with torch.no_grad():
+            references = member.features(scene.clean)
+        return objectives.feature_shift(references, member.features(protected))
+
+    return term  # type: ignore[return-value]
+
+
+@objective("targeted-latent", "target", needs=Surrogate)
+def _targeted_latent(section: ObjectiveSection) -> MemberTerm:
+    picture = None if section.target is None else read_target(section.target)
+    known: dict[tuple[int, int, int], Tensor] = {}
+
+    def term(scene: Scene, member: Surrogate, number: int, protected: Tensor) -> Tensor:
+        latent = member.encode(protected)
+        if picture is None:
+            return objectives.targeted_latent(latent, torch.zeros_like(latent))
+        key = (number, *protected.shape[2:])
+        if key not in known:
+            with torch.no_grad():
+                known[key] = member.encode(fit(picture, protected))
+        return objectives.targeted_latent(latent, known[key])
+
+    return term
+
+
+@objective("adv-sds", "timesteps", needs=DiffusionSurrogate)
+def _adv_sds(section: ObjectiveSection) -> MemberTerm:
+    return _on_noised_latents(section, objectives.adversarial_score_distillation)
+
+
+@objective("denoising-loss", "timesteps", needs=DiffusionSurrogate)
+def _denoising_loss(section: ObjectiveSection) -> MemberTerm:
+    return _on_noised_latents(section, objectives.denoising_failure)
+
+
+def _on_noised_latents(
+    section: ObjectiveSection, loss: Callable[[DiffusionSurrogate, Tensor, Tensor, Tensor], Tensor]
+) -> MemberTerm:
+    def term(scene: Scene, member: DiffusionSurrogate, number: int, protected: Tensor) -> Tensor:
+        latent = member.encode(protected)
+        low, high = section.timesteps or (0, member.timesteps)
+        if high > member.timesteps:
+            raise RidError(
+                f"objective.timesteps ends at {high}, but {member.name} has {member.timesteps}"
+            )
+        noise, t = scene.noise(latent, number, low, high)
+        return loss(member, latent, noise, t)
+
+    return term  # type: ignore[return-value]
+
+
+@objective("distillation", required=("teacher",))
+def _distillation(section: ObjectiveSection) -> UnitTerm:
+    assert section.teacher is not None
+    teacher, _ = load_checkpoint(find_checkpoint(section.teacher))
+
+    def term(scene: Scene) -> Tensor:
+        with torch.no_grad():
+            target = teacher.to(scene.image.device)(scene.image)
+        return objectives.distillation(scene.unit, target)
+
+    return term
+
+
+@objective("regression", required=("pairs",))
+def _regression(section: ObjectiveSection) -> UnitTerm:
+    def term(scene: Scene) -> Tensor:
+        assert scene.target is not None
+        assert scene.paired is not None
+        return objectives.distillation(scene.unit, scene.target) * scene.paired
+
+    return term
+
+
+def read_target(path: Any) -> Tensor:
+    """A picture whose latent is aimed at, [1, 3, H, W] in [0, 1].
+
+    Raises:
+        RidError: it cannot be read.
+    """
+    try:
+        return to_tensor(load_rgb(path))[None]
+    except (OSError, ValueError, SyntaxError) as error:
+        raise RidError(f"{path}: the target cannot be read as a picture ({error})") from None
+
+
+def fit(picture: Tensor, like: Tensor) -> Tensor:
+    """``picture`` at the size, dtype and device of ``like``, [1, 3, H, W]."""
+    size = tuple(like.shape[2:])
+    scaled = F.interpolate(picture, size, mode="bilinear", antialias=True, align_corners=False)
+    return scaled.clamp(0, 1).to(like)
