@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help export test test-fast lint format clean
+.PHONY: help export demos web bench golden test test-fast lint format clean
 
 help:  ## Say what there is.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -23,6 +23,19 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 
 export: $(VENV)/.export  ## Set up and export the bundled rid-s to dist/, each file verified.
 	$(BIN)/rid-export --target all -o dist
+
+web: $(VENV)/.export  ## Build the page that protects photos in a browser, and serve it (needs npm).
+	test -f dist/rid-s.onnx || $(BIN)/rid-export --target onnx -o dist
+	cd web_demo && npm ci && RID_MODEL=../dist/rid-s.onnx npm run build && npm run preview
+
+demos: $(VENV)/.test  ## Check the demos: compile them, run their tests; fetches compilers and a browser.
+	RID_DEMOS=1 $(BIN)/python -m pytest tests/demos -s
+
+bench: $(VENV)/.test  ## Measure everything on this machine; writes benchmarks/results/.
+	benchmarks/bench.sh
+
+golden: $(VENV)/.test  ## Write tests/golden anew, after a new rid-s or a change of an algorithm.
+	$(BIN)/python tests/golden/generate.py
 
 test: $(VENV)/.test  ## Set up and run the whole test suite.
 	$(BIN)/python -m pytest

@@ -48,7 +48,7 @@ class Block:
 
 
 @contextlib.contextmanager
-def _mapped(path: Path) -> Iterator[mmap.mmap]:
+def mapped(path: Path) -> Iterator[mmap.mmap]:
     with path.open("rb") as handle:
         try:
             data = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
@@ -64,7 +64,7 @@ def identify(path: Path) -> str | None:
         if not (path / "Manifest.json").is_file():
             raise DamagedError("a folder, but no Core ML package (it has no Manifest.json)")
         return "coreml"
-    with _mapped(path) as data:
+    with mapped(path) as data:
         head = data[:9]
         if head[4:8] == b"TFL3":
             return "tflite"
@@ -74,7 +74,7 @@ def identify(path: Path) -> str | None:
         # (7) is a message.
         if head[:1] == b"\x08":
             try:
-                if any(number == _ONNX_GRAPH for number, *_ in _fields(data, 0, len(data))):
+                if any(number == _ONNX_GRAPH for number, *_ in fields(data, 0, len(data))):
                     return "onnx"
             except DamagedError:
                 raise DamagedError(
@@ -90,8 +90,8 @@ def find_block(path: Path, kind: str) -> Block | None:
         DamagedError: the file breaks its format, or holds two such blocks.
         OSError: it cannot be read.
     """
-    file = _root_model(path) if kind == "coreml" else path
-    with _mapped(file) as data:
+    file = root_model(path) if kind == "coreml" else path
+    with mapped(file) as data:
         finder = {"onnx": _onnx_blocks, "tflite": _tflite_blocks, "coreml": _coreml_blocks}[kind]
         try:
             found = list(finder(data))
@@ -118,7 +118,7 @@ def blank_digest(path: Path, files: list[Path], block: Block) -> str:
     for file in files:
         if file != path:
             digest.update(file.relative_to(path).as_posix().encode() + b"\0")
-        with _mapped(file) as data, memoryview(data) as view:
+        with mapped(file) as data, memoryview(data) as view:
             if file == block.file:
                 digest.update(view[: block.offset])
                 digest.update(view[block.offset + block.length :])
@@ -142,7 +142,7 @@ def _varint(data: mmap.mmap, at: int, end: int) -> tuple[int, int]:
     raise DamagedError("truncated")
 
 
-def _fields(data: mmap.mmap, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+def fields(data: mmap.mmap, at: int, end: int) -> Iterator[tuple[int, int, int]]:
     """(field number, first byte, end) of every field of the message in ``data[at:end]``."""
     while at < end:
         key, at = _varint(data, at, end)
@@ -164,29 +164,29 @@ def _fields(data: mmap.mmap, at: int, end: int) -> Iterator[tuple[int, int, int]
 
 def _entry(data: mmap.mmap, at: int, end: int) -> Iterator[tuple[int, int]]:
     """(offset, length) of a key-value message's value (2) if its key (1) is ours."""
-    parts = {number: (start, stop) for number, start, stop in _fields(data, at, end)}
+    parts = {number: (start, stop) for number, start, stop in fields(data, at, end)}
     if 1 in parts and 2 in parts and data[slice(*parts[1])] == KEY:
         start, stop = parts[2]
         yield start, stop - start
 
 
 def _onnx_blocks(data: mmap.mmap) -> Iterator[tuple[int, int]]:
-    for number, start, stop in _fields(data, 0, len(data)):
+    for number, start, stop in fields(data, 0, len(data)):
         if number == _ONNX_METADATA:
             yield from _entry(data, start, stop)
 
 
 def _coreml_blocks(data: mmap.mmap) -> Iterator[tuple[int, int]]:
-    for number, start, stop in _fields(data, 0, len(data)):
+    for number, start, stop in fields(data, 0, len(data)):
         if number == _COREML_DESCRIPTION:
-            for inner, at, end in _fields(data, start, stop):
+            for inner, at, end in fields(data, start, stop):
                 if inner == _COREML_METADATA:
-                    for leaf, first, last in _fields(data, at, end):
+                    for leaf, first, last in fields(data, at, end):
                         if leaf == _COREML_USER_DEFINED:
                             yield from _entry(data, first, last)
 
 
-def _root_model(package: Path) -> Path:
+def root_model(package: Path) -> Path:
     """The model file that a package's manifest names."""
     try:
         manifest = json.loads((package / "Manifest.json").read_bytes())
@@ -202,12 +202,12 @@ def _root_model(package: Path) -> Path:
 # -- flatbuffers ---------------------------------------------------------------------------------
 
 
-def _u32(data: mmap.mmap, at: int) -> int:
+def u32(data: mmap.mmap, at: int) -> int:
     value: int = struct.unpack_from("<I", data, at)[0]
     return value
 
 
-def _field(data: mmap.mmap, table: int, index: int) -> int | None:
+def field(data: mmap.mmap, table: int, index: int) -> int | None:
     """Position of a table's field, or None if it is absent."""
     vtable = table - struct.unpack_from("<i", data, table)[0]
     if vtable < 0:
@@ -219,31 +219,31 @@ def _field(data: mmap.mmap, table: int, index: int) -> int | None:
     return table + offset if offset else None
 
 
-def _vector(data: mmap.mmap, table: int, index: int) -> tuple[int, int]:
+def vector(data: mmap.mmap, table: int, index: int) -> tuple[int, int]:
     """(first element, count) of a vector field; (0, 0) if it is absent."""
-    at = _field(data, table, index)
+    at = field(data, table, index)
     if at is None:
         return 0, 0
-    start = at + _u32(data, at)
-    return start + 4, _u32(data, start)
+    start = at + u32(data, at)
+    return start + 4, u32(data, start)
 
 
-def _tables(data: mmap.mmap, table: int, index: int) -> list[int]:
-    start, count = _vector(data, table, index)
+def tables(data: mmap.mmap, table: int, index: int) -> list[int]:
+    start, count = vector(data, table, index)
     if start + 4 * count > len(data):
         raise DamagedError("truncated")
-    return [at + _u32(data, at) for at in range(start, start + 4 * count, 4)]
+    return [at + u32(data, at) for at in range(start, start + 4 * count, 4)]
 
 
 def _tflite_blocks(data: mmap.mmap) -> Iterator[tuple[int, int]]:
-    model = _u32(data, 0)
-    buffers = _tables(data, model, _TFLITE_BUFFERS)
-    for entry in _tables(data, model, _TFLITE_METADATA):
-        start, length = _vector(data, entry, 0)
+    model = u32(data, 0)
+    buffers = tables(data, model, _TFLITE_BUFFERS)
+    for entry in tables(data, model, _TFLITE_METADATA):
+        start, length = vector(data, entry, 0)
         if data[start : start + length] != KEY:
             continue
-        at = _field(data, entry, 1)
-        first, size = _vector(data, buffers[_u32(data, at) if at else 0], 0)
+        at = field(data, entry, 1)
+        first, size = vector(data, buffers[u32(data, at) if at else 0], 0)
         if first + size > len(data):
             raise DamagedError("truncated")
         yield first, size

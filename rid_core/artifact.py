@@ -121,7 +121,7 @@ class ArtifactMetadata:
         stride: multiple of pixels that the network works in.
         dynamic: whether other multiples of ``stride`` are accepted as well.
         layout: order of axes of the tensors, ``nhwc`` or ``nchw``.
-        precision: ``fp32``, ``fp16``, ``w8``, ``w8a16`` or ``int8``.
+        precision: ``fp32``, ``fp16``, ``w8``, ``pal8``, ``w8a16`` or ``int8``.
         inputs: what it takes.
         outputs: what it gives.
         weights: SHA-256 of the checkpoint's weights (:func:`rid_core.checkpoint.weights_digest`).
@@ -130,6 +130,8 @@ class ArtifactMetadata:
         colour: order of colours.
         network: SHA-256 of the file outside the metadata block; empty until it is sealed.
         calibration: digest of the calibration images; null if nothing was calibrated.
+        unfit: why the file must not be shipped, such as a calibration on noise; null if it may.
+        float_layers: layers kept in float because the file would not have passed without.
         tools: versions of what made it.
         parity: one entry per runtime that checked it.
         version: of this package.
@@ -152,6 +154,8 @@ class ArtifactMetadata:
     colour: str = "RGB"
     network: str = ""
     calibration: str | None = None
+    unfit: str | None = None
+    float_layers: tuple[str, ...] = ()
     tools: dict[str, str] = dataclasses.field(default_factory=dict)
     parity: tuple[Parity, ...] = ()
     version: str = __version__
@@ -241,6 +245,7 @@ def _parse(cls: type[ArtifactMetadata], raw: dict[str, Any]) -> ArtifactMetadata
         "inputs": tuple(map(tensor, raw["inputs"])),
         "outputs": tuple(map(tensor, raw["outputs"])),
         "parity": tuple(map(parity, raw["parity"])),
+        "float_layers": tuple(map(str, raw.get("float_layers", ()))),
     }
     metadata: ArtifactMetadata = build(cls, raw | nested)
     return metadata

@@ -199,24 +199,33 @@ def load_checkpoint(path: str | Path) -> tuple[Defender, ModelCard]:
         with torch.device("meta"):
             expected = create_defender(card.preset, **card.config).state_dict()
     except RidError as error:
-        raise RidError(f"{path}: {error}") from None
+        raise RidError(f"{path}: {error}{_made_by(card)}") from None
     for name, tensor in expected.items():
         if name not in state:
-            raise RidError(f"{path}: not the weights of {card.preset}: {name} is missing")
+            raise RidError(
+                f"{path}: not the weights of {card.preset}: {name} is missing{_made_by(card)}"
+            )
         found = state[name]
         if found.shape != tensor.shape or found.dtype not in dtypes:
             raise RidError(
                 f"{path}: not the weights of {card.preset}: {name} is {found.dtype} "
-                f"{list(found.shape)} instead of float32 {list(tensor.shape)}"
+                f"{list(found.shape)} instead of float32 {list(tensor.shape)}{_made_by(card)}"
             )
         if not bool(found.isfinite().all()):
             raise RidError(f"{path}: the weights of {name} hold NaN or infinity")
     extra = sorted(set(state) - set(expected))
     if extra:
-        raise RidError(f"{path}: not the weights of {card.preset}: {extra[0]} is unknown")
+        raise RidError(
+            f"{path}: not the weights of {card.preset}: {extra[0]} is unknown{_made_by(card)}"
+        )
     defender = create_defender(card.preset, **card.config)
     defender.load_state_dict(state)
     return defender.eval().requires_grad_(False), card
+
+
+def _made_by(card: ModelCard) -> str:
+    """What to do with a checkpoint whose network this version builds otherwise, or not at all."""
+    return f"; rid-defender {card.version} made it: use that version, or train it again"
 
 
 def bundled_checkpoint(preset: str = "rid-s") -> Path:

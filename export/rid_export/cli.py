@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rid_core.cli.common import CONTEXT, run, version_option
-from rid_core.errors import RidError
+from rid_core.cli.common import CONTEXT, OptionalCommandGroup, run, version_option
+from rid_export.commands import COMMANDS
 
 if TYPE_CHECKING:
     from rid_export.spec import ExportSpec
@@ -19,19 +19,19 @@ Examples:
   rid-export                                  the bundled rid-s to all targets
   rid-export --target tflite                  dist/rid-s.tflite
   rid-export --target onnx --target coreml -o out/
+  rid-export --target tflite --precision int8 --calib photos/
   rid-export --checkpoint my.safetensors --target tflite --resolution 768
   rid-export inspect dist/rid-s.tflite        what a file says of itself
+  rid-export doctor                           what is installed, what is missing
 """
 
 
-class _Group(click.Group):
-    """A group whose usage line shows that a command is optional."""
-
-    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        formatter.write_usage(ctx.command_path, "[OPTIONS] | COMMAND FILE")
-
-
-@click.group(cls=_Group, invoke_without_command=True, context_settings=CONTEXT, epilog=_EXAMPLES)
+@click.group(
+    cls=OptionalCommandGroup,
+    invoke_without_command=True,
+    context_settings=CONTEXT,
+    epilog=_EXAMPLES,
+)
 @click.option(
     "--target",
     "targets",
@@ -44,7 +44,7 @@ class _Group(click.Group):
     "precisions",
     multiple=True,
     metavar="NAME",
-    help="Of weights and activations; may be given several times.  [default: fp32]",
+    help="fp32, fp16, w8, pal8, w8a16, int8 or all; may be given several times.  [default: fp32]",
 )
 @click.option(
     "--checkpoint",
@@ -61,6 +61,48 @@ class _Group(click.Group):
     help="Height and width of the input.",
 )
 @click.option(
+    "--layout",
+    default="",
+    metavar="nhwc|nchw",
+    help="Order of axes.  [default: what the target likes best]",
+)
+@click.option(
+    "--io",
+    "io_type",
+    default="float32",
+    show_default=True,
+    metavar="float32|uint8",
+    help="Type of image and protected; delta is always a float.",
+)
+@click.option(
+    "--outputs",
+    default="protected,delta",
+    show_default=True,
+    metavar="NAMES",
+    help="What the network gives.",
+)
+@click.option("--dynamic", is_flag=True, help="Take any height and width (ONNX).")
+@click.option(
+    "--calib",
+    default="",
+    metavar="DIR",
+    help="Photos to calibrate integer activations on.  [default: views of the bundled portraits]",
+)
+@click.option("--calib-samples", default=128, show_default=True, metavar="N", help="How many.")
+@click.option("--allow-noise", is_flag=True, help="Let --calib be 'noise'; the file is unfit then.")
+@click.option(
+    "--portraits",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="At least 8 photos to measure the files on.  [default: 8 views of 2 portraits]",
+)
+@click.option(
+    "--surrogate",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A tiny autoencoder's encoder, to measure the effect that is left as well.",
+)
+@click.option(
     "-o",
     "--out",
     default=Path("dist"),
@@ -68,6 +110,7 @@ class _Group(click.Group):
     type=click.Path(path_type=Path),
     help="Folder for the files.",
 )
+@click.option("--bare", is_flag=True, help="Only the models: no wrappers for apps, no report.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @version_option
 @click.pass_context
@@ -77,21 +120,48 @@ def main_command(
     precisions: tuple[str, ...],
     checkpoint: str,
     resolution: int,
+    layout: str,
+    io_type: str,
+    outputs: str,
+    dynamic: bool,
+    calib: str,
+    calib_samples: int,
+    allow_noise: bool,
+    portraits: Path | None,
+    surrogate: Path | None,
     out: Path,
+    bare: bool,
     as_json: bool,
 ) -> int:
     """Export a defender to TFLite, ONNX and Core ML, and prove every file.
 
     A file gets its name only after it has run on a real portrait and agreed with the float32
-    network: otherwise the reason is printed and the file that was there before stays.
+    network: otherwise the reason is printed and the file that was there before stays. Beside it go
+    a typed wrapper for apps (Kotlin or Swift) and a report of the run (HTML and JSON).
     """
     if ctx.invoked_subcommand is not None:
         return 0
     from rid_core.checkpoint import find_checkpoint
-    from rid_export import pipeline, report
+    from rid_export import delivery, pipeline, report
 
-    specs = _specs(targets or ("all",), precisions or ("fp32",), resolution)
-    results = pipeline.export(specs, find_checkpoint(checkpoint), out, notify=_notify)
+    specs = _specs(
+        targets or ("all",),
+        precisions or ("fp32",),
+        resolution=resolution,
+        layout=layout,
+        io=io_type,
+        outputs=tuple(name.strip() for name in outputs.split(",") if name.strip()),
+        dynamic=dynamic,
+        calib=calib,
+        calib_samples=calib_samples,
+        allow_noise=allow_noise,
+    )
+    source = find_checkpoint(checkpoint)
+    results = pipeline.export(
+        specs, source, out, notify=_notify, portraits=portraits, surrogate=surrogate
+    )
+    if not bare:
+        delivery.deliver(results, source, out, notify=_notify)
     click.echo(report.as_json(results) if as_json else report.table(results))
     refused = [result for result in results if result.error is not None]
     for result in refused:
@@ -100,7 +170,7 @@ def main_command(
 
 
 def _specs(
-    targets: tuple[str, ...], precisions: tuple[str, ...], resolution: int
+    targets: tuple[str, ...], precisions: tuple[str, ...], **settings: Any
 ) -> list[ExportSpec]:
     from rid_export.registry import get_target, list_targets
     from rid_export.spec import ExportSpec
@@ -108,9 +178,13 @@ def _specs(
     names: list[str] = []
     for target in targets:
         names += list_targets() if target == "all" else [target]
-    pairs = [(name, precision) for name in names for precision in precisions]
+    pairs: list[tuple[str, str]] = []
+    for name in names:
+        for precision in precisions:
+            every = get_target(name).precisions if precision == "all" else (precision,)
+            pairs += [(name, each) for each in every]
     specs = [
-        ExportSpec(target=name, precision=precision, resolution=resolution)
+        ExportSpec(target=name, precision=precision, **settings)
         for name, precision in dict.fromkeys(pairs)
     ]
     for spec in specs:
@@ -122,49 +196,8 @@ def _notify(line: str) -> None:
     click.echo(f"  {line}", err=True)
 
 
-@main_command.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print the metadata as JSON.")
-def inspect(file: Path, as_json: bool) -> int:
-    """Show what an exported FILE says of itself, and whether it is as it was exported.
-
-    Needs none of the converters.
-    """
-    from rid_core.artifact import FORMATS, check_digest, payload_size, read_metadata
-
-    metadata = read_metadata(file)
-    try:
-        check_digest(file, metadata)
-        problem = None
-    except RidError as error:
-        problem = str(error)
-    if as_json:
-        click.echo(metadata.to_json())
-    else:
-        rows: list[tuple[str, Any]] = [
-            ("file", f"{file} ({payload_size(file) / 1e6:.2f} MB, {FORMATS[metadata.format]})"),
-            ("defender", f"{metadata.preset}, weights {metadata.weights[:12]}"),
-            ("bound", f"{metadata.levels} levels of 255"),
-            ("precision", metadata.precision),
-        ]
-        for kind, infos in (("input", metadata.inputs), ("output", metadata.outputs)):
-            rows += [
-                (kind, f"{i.name}: {i.dtype} {list(i.shape)} in [{i.low:g}, {i.high:g}]")
-                for i in infos
-            ]
-        for entry in metadata.parity:
-            figures = ", ".join(f"{check.name} {check.value:.6g}" for check in entry.checks)
-            rows.append(("measured", f"{entry.runtime}: {figures}"))
-        tools = ", ".join(f"{name} {version}" for name, version in metadata.tools.items())
-        rows += [
-            ("made", f"{metadata.created} by rid-defender {metadata.version} ({tools})"),
-            ("licence", metadata.licence),
-        ]
-        for name, text in rows:
-            click.echo(f"{name:<10} {text}")
-    if problem is not None:
-        raise RidError(problem)
-    return 0
+for _command in COMMANDS:
+    main_command.add_command(_command)
 
 
 def main() -> Any:

@@ -15,6 +15,9 @@ Change = Callable[[Array], Array]
 _FITS_DB = 20.0
 """A mistake is named if it explains the output at least this well, and 6 dB better than none."""
 
+_FITS_ROUNDED_DB = 14.0
+"""The same for an image of 8 bits, whose rounding is a large share of a small change."""
+
 _TO_PLANES = "axes are mixed: planes (NCHW) are read as pixels (NHWC)"
 _TO_PIXELS = "axes are mixed: pixels (NHWC) are read as planes (NCHW)"
 
@@ -40,6 +43,14 @@ def _transposed(x: Array) -> Array:
     return x.transpose(1, 0, 2)
 
 
+def _blurred(x: Array) -> Array:
+    """The mean over 3 x 3 pixels."""
+    padded = np.pad(x, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    rows = padded[:-2] + padded[1:-1] + padded[2:]
+    mean: Array = (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) / 9
+    return mean
+
+
 _MISTAKES: tuple[tuple[str, Change, Change], ...] = (
     # what it is, what it does to the input, what it does to the output
     ("red and blue are swapped in the output", _same, _swapped),
@@ -53,6 +64,11 @@ _MISTAKES: tuple[tuple[str, Change, Change], ...] = (
     (f"{_TO_PLANES}, in the input", _as_planes, _same),
     (f"{_TO_PIXELS}, in the input", _as_pixels, _same),
     ("the output is mirrored", _same, lambda x: x[:, ::-1]),
+    ("the output is upside down", _same, lambda x: x[::-1]),
+    ("the output is rotated by 90 degrees", _same, lambda x: np.rot90(x)),
+    ("the output is rotated by 180 degrees", _same, lambda x: np.rot90(x, 2)),
+    ("the output is rotated by 270 degrees", _same, lambda x: np.rot90(x, 3)),
+    ("the output is blurred", _same, _blurred),
     ("the network sees 0..255 instead of 0..1", lambda x: x * 255, _same),
     ("the network sees 0..1 divided by 255 once more", lambda x: x / 255, _same),
     ("the network sees -1..1 instead of 0..1", lambda x: x * 2 - 1, _same),
@@ -98,6 +114,8 @@ def explain_delta(
         return "delta is zero everywhere: its last layer or its scale is lost"
     if float(np.ptp(delta)) < 1e-6:
         return "delta is the same everywhere: the network's input is not connected"
+    if _sqnr(portrait, delta) > _FITS_DB:
+        return "delta holds protected: the outputs are swapped"
     plain = _sqnr(truth, delta)
     ranked = sorted(
         ((_sqnr(guess, delta), text) for text, guess in _candidates(portrait, truth, predict)),
@@ -109,6 +127,9 @@ def explain_delta(
     free = np.abs(delta) < 0.999  # undoing a tanh is exact where nothing was clamped
     if free.any() and _sqnr(truth[free], np.tanh(delta[free])) >= max(2 * _FITS_DB, plain + 6):
         return "tanh at the end is missing, or a clamp stands in its place"
+    top = float(np.abs(delta).max())
+    if top < 0.98 and _sqnr(truth.clip(-top, top), delta) >= max(2 * _FITS_DB, plain + 6):
+        return f"delta is clipped at {top:.3g} instead of 1"
     gain = float((truth * delta).sum() / np.square(truth).sum())
     fitted = _sqnr(truth * gain, delta)
     if fitted >= max(_FITS_DB, plain + 6):
@@ -137,6 +158,8 @@ def explain_protected(portrait: Array, delta: Array, protected: Array, levels: i
     budget = Budget(levels)
     if float(np.abs(protected).max()) > 1.5:
         return "protected is not in 0..1: a factor (255?) is left in the graph"
+    if float(protected.max()) < 1.5 / 255 < 0.1 < float(portrait.max()):
+        return "protected is black: the factor 255 of an image type is missing"
     change = protected - portrait
     if not change.any():
         return "protected is the image itself: delta is not added"
@@ -145,9 +168,10 @@ def explain_protected(portrait: Array, delta: Array, protected: Array, levels: i
     if _sqnr(budget.apply(_swapped(portrait), delta), protected) > 40:
         return "protected has red and blue swapped"
     step = delta * budget.eps
-    free = (portrait + 4 * step > 0) & (portrait + 4 * step < 1)
+    reach = 4 * np.abs(step)
+    free = (portrait - reach > 0) & (portrait + reach < 1)
     gain = float((change * step)[free].sum() / (np.square(step)[free].sum() + 1e-30))
-    if abs(gain - 1) > 0.01 and _sqnr((step * gain)[free], change[free]) > _FITS_DB:
+    if abs(gain - 1) > 0.01 and _sqnr((step * gain)[free], change[free]) > _FITS_ROUNDED_DB:
         return f"protected adds {gain:.3g} times eps: the graph was made for another bound"
     outside = (protected < 0) | (protected > 1)
     if outside.any():

@@ -8,12 +8,16 @@ alone cannot lose the perturbation in the image's own rounding.
 from __future__ import annotations
 
 import copy
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from rid_core.budget import Budget
 from rid_core.defenders import Defender
+
+if TYPE_CHECKING:
+    from rid_export.calibration import Material
 
 
 class ExportGraph(nn.Module):
@@ -22,7 +26,12 @@ class ExportGraph(nn.Module):
     ``image`` is float32 RGB in [0, 1], [1, H, W, 3] in ``nhwc`` or [1, 3, H, W] in ``nchw``; the
     outputs have its shape. ``delta`` is the unit perturbation in [-1, 1], ``protected`` is
     ``clamp(image + eps * delta, 0, 1)`` times ``protected_scale``.
+
+    Attributes:
+        material: images that a converter needs; None if it needs none, or has to fetch its own.
     """
+
+    material: Material | None = None
 
     def __init__(
         self,
@@ -32,13 +41,23 @@ class ExportGraph(nn.Module):
         *,
         outputs: tuple[str, ...] = ("protected", "delta"),
         protected_scale: float = 1.0,
+        io_layout: str = "",
     ) -> None:
-        """Copy ``defender`` and lower the copy for ``layout``; the original is left alone."""
+        """Copy ``defender`` and lower the copy for ``layout``; the original is left alone.
+
+        Args:
+            defender: the network.
+            levels: the bound in 8-bit levels.
+            layout: that the network works in inside.
+            outputs: what the graph gives.
+            protected_scale: what ``protected`` is multiplied by.
+            io_layout: of inputs and outputs, if it is not ``layout``.
+        """
         super().__init__()
         self.defender = copy.deepcopy(defender).eval().requires_grad_(False)
         self.defender.lower(layout)
         self.defender.fold()
-        self.layout = layout
+        self.layout = io_layout or layout
         self.outputs = outputs
         self.eps = Budget(levels).eps
         self.protected_scale = protected_scale

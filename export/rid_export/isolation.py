@@ -8,6 +8,8 @@ a crash is one line that names the log.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import errno
 import json
 import os
 import signal
@@ -18,12 +20,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rid_core.errors import RidError
+from rid_export.layers import Notes
 from rid_export.spec import ExportSpec
 
 if TYPE_CHECKING:
     from rid_export.registry import Target
 
 _REFUSED = 3
+_FULL = 4
 _MARK = "rid-export: "
 
 
@@ -51,19 +55,38 @@ def captured(log: Path) -> Iterator[None]:
 
 
 def convert_isolated(
-    target: Target, spec: ExportSpec, checkpoint: Path, path: Path, log: Path
-) -> None:
+    target: Target,
+    spec: ExportSpec,
+    checkpoint: Path,
+    path: Path,
+    log: Path,
+    material: Path | None = None,
+) -> Notes | None:
     """Convert ``checkpoint`` to ``path``, metadata included, in a child that prints to ``log``.
+
+    Args:
+        target: that converts.
+        spec: what to make.
+        checkpoint: what from.
+        path: of the file; others beside it whose names begin with its name may be written too.
+        log: what the converter prints is appended to it.
+        material: folder of a :class:`rid_export.calibration.Material`.
+
+    Returns:
+        What the converter has to tell of a quantization, if it has.
 
     Raises:
         RidError: it failed or crashed; the text names the reason and the log.
     """
+    notes = path.with_name(f"{path.name}.notes")
     request = {
         "module": type(target).__module__,
         "target": type(target).__qualname__,
         "spec": spec.to_json(),
         "checkpoint": str(checkpoint),
         "path": str(path),
+        "notes": str(notes),
+        "material": str(material or ""),
     }
     environment = os.environ | {
         # The child sees the modules its parent sees, however they were found.
@@ -82,7 +105,9 @@ def convert_isolated(
             check=False,
         ).returncode
     if code == 0 and path.exists():
-        return
+        return Notes.from_dict(json.loads(notes.read_text())) if notes.exists() else None
+    if code == _FULL:
+        raise RidError(f"no space left while writing {path.name}; free some and run again")
     lines = log.read_text(errors="replace").strip().splitlines()
     last = next((line for line in reversed(lines) if line.strip()), "it printed nothing")
     if code == _REFUSED:
@@ -101,6 +126,8 @@ def _child(request: dict[str, str]) -> None:
 
     from rid_core.artifact import padded
     from rid_core.checkpoint import load_checkpoint
+    from rid_core.quantization.equalization import equalized
+    from rid_export.calibration import Material
     from rid_export.graph import ExportGraph
     from rid_export.metadata import draft
 
@@ -108,15 +135,32 @@ def _child(request: dict[str, str]) -> None:
     target: Target = getattr(importlib.import_module(request["module"]), request["target"])()
     path = Path(request["path"])
     defender, card = load_checkpoint(request["checkpoint"])
+    material = Material.load(Path(request["material"])) if request["material"] else None
+    network = defender
+    if spec.precision == "int8" and material is not None and material.calibration is not None:
+        network = equalized(defender, material.calibration)
     graph = ExportGraph(
-        defender,
+        network,
         card.levels,
         target.layout,
         outputs=spec.outputs,
         protected_scale=target.protected_scale,
+        io_layout=spec.layout,
     )
-    target.convert(graph, spec, path)
-    target.embed(path, padded(draft(target, spec, defender, card)))
+    graph.material = material
+    notes = target.convert(graph, spec, path)
+    if notes is not None:
+        Path(request["notes"]).write_text(json.dumps(dataclasses.asdict(notes)))
+    document = draft(
+        target,
+        spec,
+        defender,
+        card,
+        calibration=material.digest if material else None,
+        unfit=material.unfit if material else None,
+        float_layers=notes.float_layers if notes is not None else (),
+    )
+    target.embed(path, padded(document))
 
 
 if __name__ == "__main__":
@@ -125,3 +169,7 @@ if __name__ == "__main__":
     except RidError as problem:
         print(f"\n{_MARK}{problem}", flush=True)
         sys.exit(_REFUSED)
+    except OSError as problem:
+        if problem.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        os._exit(_FULL)  # at once: what is still to be printed would not fit into the log either

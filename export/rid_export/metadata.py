@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import importlib.metadata
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rid_core.artifact import ArtifactMetadata, TensorInfo
 from rid_export.spec import ExportSpec
@@ -34,8 +35,34 @@ def float_tensors(
     return (tensor("image"),), tuple(tensor(name) for name in spec.outputs)
 
 
+def contract_tensors(
+    spec: ExportSpec, layout: str
+) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+    """Inputs and outputs as tensors of ``layout``, in the type that ``spec.io`` asks for.
+
+    As uint8, ``image`` and ``protected`` hold 0..255 for 0..1; ``delta`` is always float32.
+    """
+    inputs, outputs = float_tensors(spec, layout)
+    if spec.io == "float32":
+        return inputs, outputs
+
+    def stored(info: TensorInfo) -> TensorInfo:
+        if info.name == "delta":
+            return info
+        return dataclasses.replace(info, dtype="uint8", scale=1 / 255)
+
+    return tuple(map(stored, inputs)), tuple(map(stored, outputs))
+
+
 def draft(
-    target: Target, spec: ExportSpec, defender: Defender, card: ModelCard
+    target: Target,
+    spec: ExportSpec,
+    defender: Defender,
+    card: ModelCard,
+    *,
+    calibration: str | None = None,
+    unfit: str | None = None,
+    float_layers: tuple[str, ...] = (),
 ) -> ArtifactMetadata:
     """What is known of an artefact before it has been measured."""
     from rid_core.checkpoint import weights_digest
@@ -47,7 +74,11 @@ def draft(
         levels=card.levels,
         resolution=spec.resolution,
         stride=defender.stride,
-        layout=target.layout,
+        layout=spec.layout or target.layout,
+        dynamic=spec.dynamic,
+        calibration=calibration if spec.calibrated else None,
+        unfit=unfit if spec.calibrated else None,
+        float_layers=float_layers,
         precision=spec.precision,
         inputs=inputs,
         outputs=outputs,
@@ -98,39 +129,21 @@ def embed_onnx(path: Path, text: str) -> None:
 
 def embed_tflite(path: Path, text: str) -> None:
     """Add a metadata buffer, and call the tensors of the signature by their names."""
-    import flatbuffers  # type: ignore[import-untyped]
+    import numpy as np
     from ai_edge_litert import schema_py_generated as schema
 
-    class AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
-        """Keeps the 16-byte alignment of weights that the schema asks for."""
+    from rid_export.flatbuffer import Graph, read_model, write_model
 
-        head: int
-
-        def CreateNumpyVector(self, x: Any) -> Any:  # noqa: N802 - flatbuffers' own name
-            if x.dtype.itemsize != 1:
-                return super().CreateNumpyVector(x)
-            self.StartVector(1, x.size, 16)
-            self.head = self.head - x.size
-            self.Bytes[self.head : self.head + x.size] = x.tobytes()
-            return self.EndVector()
-
-    import numpy as np
-
-    model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    model = read_model(path.read_bytes())
+    graph = Graph(model)
     model.description = b"rid-export"
-    tensors = model.subgraphs[0].tensors
-    for signature in model.signatureDefs:
-        for entry in (*signature.inputs, *signature.outputs):
-            tensors[entry.tensorIndex].name = entry.name
-    block = schema.BufferT()
-    block.data = np.frombuffer(text.encode(), dtype=np.uint8)
-    model.buffers.append(block)
+    for entry in graph.ends():
+        graph.tensors[entry.tensorIndex].name = entry.name
     note = schema.MetadataT()
-    note.name, note.buffer = KEY.encode(), len(model.buffers) - 1
+    note.name = KEY.encode()
+    note.buffer = graph.add_buffer(np.frombuffer(text.encode(), np.uint8))
     model.metadata = [*(model.metadata or []), note]
-    builder = AlignedBuilder(path.stat().st_size + len(text) + 1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    path.write_bytes(builder.Output())
+    path.write_bytes(write_model(model))
 
 
 def embed_coreml(path: Path, text: str) -> None:

@@ -96,6 +96,7 @@ FIDELITY = {
         Threshold("delta_sign_agreement", "min", 0.999),
     ),
     "w8": (Threshold("delta_sqnr_db", "min", 28), Threshold("delta_cosine", "min", 0.999)),
+    "pal8": (Threshold("delta_sqnr_db", "min", 28), Threshold("delta_cosine", "min", 0.999)),
     "w8a16": (Threshold("delta_sqnr_db", "min", 28), Threshold("delta_cosine", "min", 0.999)),
     "int8": (
         Threshold("delta_sqnr_db", "min", 22),
@@ -104,6 +105,9 @@ FIDELITY = {
     ),
 }
 """How faithful ``delta`` must be, by precision."""
+
+RETAINED = {"fp32": 0.999, "fp16": 0.99, "w8": 0.97, "pal8": 0.97, "w8a16": 0.97, "int8": 0.97}
+"""How much of the shift of a surrogate's latent must be left, if a surrogate is at hand."""
 
 
 def thresholds(precision: str, levels: int, *, rounded: bool) -> tuple[Threshold, ...]:
@@ -118,6 +122,7 @@ def thresholds(precision: str, levels: int, *, rounded: bool) -> tuple[Threshold
     slack = 1e-3
     return (
         *FIDELITY[precision],
+        Threshold("retained_shift", "min", RETAINED[precision]),
         Threshold("delta_peak", "max", 1 + 1e-6),
         Threshold("change_levels", "max", levels + slack),
         Threshold("protected_error_levels", "max", (0.5 if rounded else 0) + 0.01),
@@ -133,12 +138,15 @@ class Reference:
         deltas: its unit perturbation of each.
         predict: the network itself, for images that are not among them.
         levels: its bound.
+        shift: how far a surrogate's latent moves when a perturbation is added to a portrait (see
+            :mod:`rid_export.shift`); None if no surrogate is at hand.
     """
 
     portraits: Sequence[np.ndarray]
     deltas: Sequence[np.ndarray]
     predict: Callable[[np.ndarray], np.ndarray]
     levels: int
+    shift: Callable[[np.ndarray, np.ndarray], float] | None = None
 
 
 def make_reference(
@@ -183,13 +191,17 @@ def measure(runner: Runner, reference: Reference, outputs: Iterable[str]) -> dic
             "delta_max_error": found.max_error,
             "delta_peak": float(np.abs(delta).max()),
         }
+        if reference.shift is not None:
+            row["retained_shift"] = reference.shift(portrait, delta) / reference.shift(
+                portrait, truth
+            )
         if "protected" in got:
             change = got["protected"] - portrait
             wrong = got["protected"] - budget.apply(portrait, delta)
             row["change_levels"] = float(np.abs(change).max()) * 255
             row["protected_error_levels"] = float(np.abs(wrong).max()) * 255
         rows.append(row)
-    best_is_high = {"delta_sqnr_db", "delta_cosine", "delta_sign_agreement"}
+    best_is_high = {"delta_sqnr_db", "delta_cosine", "delta_sign_agreement", "retained_shift"}
     return {
         name: (min if name in best_is_high else max)(row[name] for row in rows) for name in rows[0]
     }

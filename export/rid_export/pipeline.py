@@ -9,10 +9,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rid_core.artifact import (
     ArtifactMetadata,
@@ -26,12 +25,12 @@ from rid_core.errors import RidError
 from rid_core.files import replacing
 from rid_export import parity
 from rid_export.isolation import captured, convert_isolated
+from rid_export.layers import Notes, describe, ranked
+from rid_export.lint import lint_lines
+from rid_export.preparation import Preparation, scratch_folder
 from rid_export.registry import Target, get_target
 from rid_export.report import Result
 from rid_export.spec import ExportSpec
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 @dataclass
@@ -46,6 +45,9 @@ class Job:
         expected: what its metadata must say, as far as it is known beforehand.
         path: of the unfinished artefact.
         log: of the converter.
+        preparation: images and references of the run.
+        notes: of the converter, on quantization.
+        remarks: for people, on the finished file.
         metadata: what the file says of itself, once it does.
         checked: outcome per runtime.
     """
@@ -57,6 +59,9 @@ class Job:
     expected: dict[str, object]
     path: Path
     log: Path
+    preparation: Preparation
+    notes: Notes | None = None
+    remarks: tuple[str, ...] = ()
     metadata: ArtifactMetadata | None = None
     checked: list[Parity] = field(default_factory=list)
 
@@ -70,7 +75,8 @@ class Stage:
 
 
 def _convert(job: Job) -> None:
-    convert_isolated(job.target, job.spec, job.checkpoint, job.path, job.log)
+    material = job.preparation.material(job.spec)
+    job.notes = convert_isolated(job.target, job.spec, job.checkpoint, job.path, job.log, material)
 
 
 def _read(job: Job) -> None:
@@ -84,9 +90,26 @@ def _read(job: Job) -> None:
 
 
 def _gate(job: Job) -> None:
-    bounds = parity.thresholds(job.spec.precision, job.reference.levels, rounded=job.target.rounded)
-    for runner in job.target.runners(job.path):
-        job.checked.append(parity.gate(runner, job.reference, bounds, job.spec.outputs))
+    spec, reference = job.spec, job.reference
+    rounded = job.target.rounded or spec.io == "uint8"
+    bounds = parity.thresholds(spec.precision, reference.levels, rounded=rounded)
+    runners = job.target.runners(job.path)
+    try:
+        for runner in runners:
+            job.checked.append(parity.gate(runner, reference, bounds, spec.outputs))
+            # A surrogate is slow: it judges the runtime that apps use, the first.
+            reference = dataclasses.replace(reference, shift=None)
+        if spec.dynamic:
+            parity.gate(runners[0], job.preparation.oblong(spec), bounds, spec.outputs)
+    except RidError as error:
+        raise RidError(f"{error}{_worst_layer(job)}") from None
+    job.remarks = job.target.remarks(job.path)
+
+
+def _worst_layer(job: Job) -> str:
+    """Name the layer that loses most, if the converter left a float form to compare with."""
+    rows = ranked(job.target.layer_errors(job.path, job.reference.portraits[:2]))
+    return f"; worst layer: {describe(rows[0])}" if rows else ""
 
 
 def _seal(job: Job) -> None:
@@ -113,6 +136,8 @@ def export(
     *,
     notify: Notify = lambda _: None,
     stages: Sequence[Stage] = STAGES,
+    portraits: Path | None = None,
+    surrogate: Path | None = None,
 ) -> list[Result]:
     """Make all artefacts; one that is refused does not stop the others.
 
@@ -122,6 +147,8 @@ def export(
         out: folder for the files.
         notify: called with one line per stage.
         stages: for tests and tools that need another way.
+        portraits: folder of photos that the files are measured on; None for the bundled ones.
+        surrogate: file of an encoder, to measure how much of the latent shift is retained.
 
     Returns:
         One result per spec, in order; ``error`` says which were refused.
@@ -131,7 +158,6 @@ def export(
     """
     from rid_core.checkpoint import weights_digest
     from rid_core.runtimes.torch_runtime import TorchRuntime
-    from rid_export.portraits import bundled_portraits
 
     targets = [get_target(spec.target) for spec in specs]
     for spec, target in zip(specs, targets, strict=True):
@@ -139,34 +165,37 @@ def export(
     torch_runtime = TorchRuntime(checkpoint)
     for spec in specs:
         spec.check_size(torch_runtime.preset, torch_runtime.stride, torch_runtime.fixed_size)
+    layouts = [target.layout for target in targets]
+    for line in lint_lines(torch_runtime.defender, layouts, specs[0].resolution if specs else 512):
+        notify(line)
     identity: dict[str, object] = {
         "preset": torch_runtime.preset,
         "levels": torch_runtime.levels,
         "weights": weights_digest(torch_runtime.defender),
     }
 
-    def predict(image: np.ndarray) -> np.ndarray:
-        return torch_runtime.run(image)["delta"]
-
-    references: dict[int, parity.Reference] = {}
     results = []
-    for spec, target in zip(specs, targets, strict=True):
-        if spec.resolution not in references:
-            notify(f"running {torch_runtime.preset} in torch on the portraits")
-            portraits = bundled_portraits(spec.resolution)
-            references[spec.resolution] = parity.make_reference(
-                predict, portraits, torch_runtime.levels
+    with scratch_folder() as scratch:
+        preparation = Preparation(
+            torch_runtime, scratch, notify, portraits=portraits, surrogate=surrogate
+        )
+        for spec, target in zip(specs, targets, strict=True):
+            reference = preparation.reference(spec)
+            calibration = preparation.calibration(spec)
+            place = out / spec.file_name(torch_runtime.preset, target.suffix)
+            expected = identity | {
+                "format": target.format,
+                "layout": spec.layout or target.layout,
+                "precision": spec.precision,
+                "resolution": spec.resolution,
+                "dynamic": spec.dynamic,
+                "calibration": None if calibration is None else calibration.digest,
+                "unfit": None if calibration is None else calibration.unfit,
+            }
+            job = Job(
+                spec, target, checkpoint, reference, expected, place, _log_of(place), preparation
             )
-        place = out / spec.file_name(torch_runtime.preset, target.suffix)
-        expected = identity | {
-            "format": target.format,
-            "layout": target.layout,
-            "precision": spec.precision,
-            "resolution": spec.resolution,
-        }
-        reference = references[spec.resolution]
-        job = Job(spec, target, checkpoint, reference, expected, place, _log_of(place))
-        results.append(_run(job, place, stages, notify))
+            results.append(_run(job, place, stages, notify))
     return results
 
 
@@ -190,10 +219,31 @@ def _run(job: Job, place: Path, stages: Sequence[Stage], notify: Notify) -> Resu
     except RidError as error:
         keep_log = str(job.log) in str(error)
         seconds = time.perf_counter() - started
-        return Result(spec.target, spec.precision, place, seconds, error=str(error))
+        return Result(
+            spec.target, spec.precision, place, seconds, error=str(error), notes=job.notes
+        )
     finally:
         if not keep_log:
             with contextlib.suppress(OSError):
                 job.log.unlink()
     seconds = time.perf_counter() - started
-    return Result(spec.target, spec.precision, place, seconds, size, tuple(job.checked))
+    for line in (*_quantization_lines(job.notes), *job.remarks):
+        notify(f"{spec.label()}: {line}")
+    return Result(
+        spec.target,
+        spec.precision,
+        place,
+        seconds,
+        size,
+        tuple(job.checked),
+        portraits=job.preparation.portraits(spec).origin,
+        notes=job.notes,
+        remarks=job.remarks,
+    )
+
+
+def _quantization_lines(notes: Notes | None) -> Iterator[str]:
+    if notes is not None and notes.float_layers:
+        before, after = notes.before["delta_sqnr_db"], notes.after["delta_sqnr_db"]
+        names = ", ".join(notes.float_layers)
+        yield f"{before:.1f} dB, {after:.1f} dB with these layers kept in float: {names}"

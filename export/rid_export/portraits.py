@@ -1,33 +1,193 @@
-"""The portraits that artefacts are measured on."""
+"""The portraits that artefacts are measured on: the bundled ones, or a folder of the user's."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
+from rid_core import cover, photo
 from rid_core.errors import RidError
 
+LEAST_VIEWS = 8
+"""The gate runs on at least this many images."""
 
-def bundled_portraits(resolution: int) -> list[np.ndarray]:
-    """Portraits that come with the package: float32 RGB in [0, 1], [resolution, resolution, 3].
 
-    Values are whole 8-bit levels, as any photo's are, so that image types lose nothing.
+@dataclass(frozen=True)
+class View:
+    """A deterministic way to look at a portrait, different enough to be another test.
+
+    Attributes:
+        scale: side of the square that is cut out, as a share of the portrait's shorter side.
+        x: where the square lies horizontally, from 0 (left) to 1 (right).
+        y: where it lies vertically, from 0 (top) to 1 (bottom).
+        flip: whether it is mirrored.
+        exposure: factor in linear light, about ``value ** 2.2``; 1 changes nothing.
+    """
+
+    scale: float = 1.0
+    x: float = 0.5
+    y: float = 0.5
+    flip: bool = False
+    exposure: float = 1.0
+
+    def apply(self, pixels: np.ndarray, side: int) -> np.ndarray:
+        """uint8 RGB [H, W, 3] -> uint8 RGB [side, side, 3]."""
+        height, width = pixels.shape[:2]
+        size = max(round(min(height, width) * self.scale), 1)
+        top, left = round((height - size) * self.y), round((width - size) * self.x)
+        square = pixels[top : top + size, left : left + size]
+        if self.flip:
+            square = square[:, ::-1]
+        if size != side:
+            square = cover.resample(np.ascontiguousarray(square), side, side)
+        levels: np.ndarray = np.rint(square).clip(0, 255).astype(np.uint8)
+        return np.ascontiguousarray(tone_curve(self.exposure)[levels])
+
+
+def tone_curve(exposure: float, gamma: float = 1.0) -> np.ndarray:
+    """uint8 [256]: what becomes of each 8-bit level by an exposure in linear light and a gamma."""
+    unit = np.arange(256) / 255 * exposure ** (1 / 2.2)
+    curve: np.ndarray = np.rint(255 * np.clip(unit, 0, 1) ** gamma).astype(np.uint8)
+    return curve
+
+
+VIEWS = (
+    View(y=0.0),
+    View(scale=0.75, x=0.2, y=0.1, flip=True, exposure=0.5),
+    View(scale=0.5, x=0.5, y=0.25, exposure=1.3),
+    View(scale=0.85, x=0.9, y=1.0, exposure=1.8),
+)
+"""Of each bundled portrait: as it is; mirrored and dark; the face alone; bright, from below."""
+
+
+def bundled_files() -> list[Path]:
+    """Files of the portraits that come with the package, sorted.
 
     Raises:
         RidError: the package is incomplete.
     """
-    from PIL import Image
-
     folder = Path(str(resources.files("rid_core"))) / "assets" / "portraits"
-    portraits = []
-    for file in sorted(folder.glob("*.jpg")):
-        with Image.open(file) as opened:
-            picture = opened.convert("RGB")
-        if picture.size != (resolution, resolution):
-            picture = picture.resize((resolution, resolution), Image.Resampling.LANCZOS)
-        portraits.append(np.asarray(picture, dtype=np.float32) / np.float32(255))
-    if not portraits:
+    files = sorted(folder.glob("*.jpg"))
+    if not files:
         raise RidError(f"no portraits in {folder}; the installation is incomplete")
-    return portraits
+    return files
+
+
+@dataclass(frozen=True, eq=False)
+class Portraits:
+    """What the gate runs on.
+
+    Attributes:
+        images: float32 RGB in [0, 1], each [side, side, 3]. Values are whole 8-bit levels, as any
+            photo's are, so that image types lose nothing.
+        origin: for people, such as ``8 views of 2 portraits``.
+    """
+
+    images: Sequence[np.ndarray]
+    origin: str
+
+
+def _float(pixels: np.ndarray) -> np.ndarray:
+    unit: np.ndarray = pixels.astype(np.float32) / np.float32(255)
+    return unit
+
+
+def bundled_portraits(resolution: int) -> list[np.ndarray]:
+    """Eight views of the two bundled portraits: float32 RGB in [0, 1], [side, side, 3].
+
+    Raises:
+        RidError: the package is incomplete.
+    """
+    pixels = [photo.load(file).pixels for file in bundled_files()]
+    return [_float(view.apply(each, resolution)) for view in VIEWS for each in pixels]
+
+
+def gate_portraits(resolution: int, folder: Path | None = None) -> Portraits:
+    """The images for the gate: the bundled views, or the user's own photos.
+
+    Args:
+        resolution: height and width, in pixels.
+        folder: of photos; each gives its centre square at the working scale.
+
+    Raises:
+        RidError: the folder has fewer than :data:`LEAST_VIEWS` usable photos.
+    """
+    if folder is None:
+        images = bundled_portraits(resolution)
+        return Portraits(images, f"{len(images)} views of {len(bundled_files())} portraits")
+    found = read_folder(folder, View().apply, resolution)
+    if len(found.images) < LEAST_VIEWS:
+        raise RidError(
+            f"{folder} has {len(found.images)} usable photos{found.skipped_text()}; the gate needs "
+            f"at least {LEAST_VIEWS}: add some, or leave --portraits out for the bundled ones"
+        )
+    images = [_float(image) for image in found.images]
+    return Portraits(images, f"{len(images)} photos of {folder.name}{found.skipped_text()}")
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a folder of photos gave.
+
+    Attributes:
+        images: uint8 RGB [side, side, 3], in the order of the files' names.
+        skipped: names of the files that could not be used.
+        reason: why the first of them could not.
+    """
+
+    images: list[np.ndarray]
+    skipped: list[str]
+    reason: str = ""
+
+    def skipped_text(self) -> str:
+        """``, 2 files skipped (why)`` or nothing."""
+        if not self.skipped:
+            return ""
+        plural = "s" if len(self.skipped) > 1 else ""
+        return f", {len(self.skipped)} file{plural} skipped ({self.reason})"
+
+
+def photo_files(folder: Path) -> Iterator[Path]:
+    """Files of a folder that are not hidden, by name; folders inside it are left alone.
+
+    Raises:
+        RidError: no such folder.
+    """
+    if not folder.is_dir():
+        raise RidError(f"{folder}: no such folder of photos")
+    yield from sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+
+
+def read_folder(
+    folder: Path,
+    view: Callable[[np.ndarray, int], np.ndarray],
+    side: int,
+    limit: int | None = None,
+) -> Found:
+    """Read the photos of a folder through the working view.
+
+    Args:
+        folder: where they lie.
+        view: makes uint8 [side, side, 3] of uint8 [H, W, 3].
+        side: height and width of what is wanted.
+        limit: read at most this many usable photos.
+
+    Raises:
+        RidError: no such folder. Files that are no photos, or damaged, are counted and skipped.
+    """
+    images: list[np.ndarray] = []
+    skipped: list[str] = []
+    reason = ""
+    for file in photo_files(folder):
+        if limit is not None and len(images) == limit:
+            break
+        try:
+            images.append(view(photo.load(file).pixels, side))
+        except RidError as error:
+            reason = reason or str(error)
+            skipped.append(file.name)
+    return Found(images, skipped, reason)

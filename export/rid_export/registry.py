@@ -6,6 +6,7 @@ import abc
 import importlib
 import importlib.util
 import pkgutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from rid_core.artifact import ArtifactMetadata, TensorInfo
     from rid_export.graph import ExportGraph
+    from rid_export.layers import LayerError, Notes
 
 
 class Runner(Protocol):
@@ -41,6 +43,11 @@ class Target(abc.ABC):
         suffix: of its files.
         layout: order of axes its runtimes like best, ``nhwc`` or ``nchw``.
         precisions: those it can write.
+        layouts: orders of axes that its inputs and outputs can have.
+        io: types that ``image`` and ``protected`` can have.
+        dynamic: whether a file can take several sizes.
+        reasons: why it cannot do something, and what it can instead: by a precision's, layout's or
+            type's name, or ``dynamic``.
         packages: modules it needs, all of the ``[export]`` extra.
         tools: distributions whose versions are written into the metadata.
         format: key of :data:`rid_core.artifact.FORMATS`.
@@ -53,6 +60,10 @@ class Target(abc.ABC):
     format: ClassVar[str]
     layout: ClassVar[str]
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)
+    layouts: ClassVar[tuple[str, ...]] = ()
+    io: ClassVar[tuple[str, ...]] = ("float32",)
+    dynamic: ClassVar[bool] = False
+    reasons: ClassVar[Mapping[str, str]] = {}
     packages: ClassVar[tuple[str, ...]]
     tools: ClassVar[tuple[str, ...]]
     protected_scale: ClassVar[float] = 1.0
@@ -62,14 +73,27 @@ class Target(abc.ABC):
         """Refuse what this target cannot write, before anything slow happens.
 
         Raises:
-            RidError: the precision is not among :attr:`precisions`.
+            RidError: it cannot be this precision, layout or type; the text says why, and the
+                nearest that can.
             MissingExtraError: a package is missing.
         """
         if spec.precision not in self.precisions:
+            reason = self.reasons.get(spec.precision)
+            because = f": {reason}" if reason else ""
             raise RidError(
-                f"{self.name} cannot be written in {spec.precision}; "
+                f"{self.name} cannot be written in {spec.precision}{because}; "
                 f"it can in {', '.join(self.precisions)}"
             )
+        for what, value, known in (
+            ("layout", spec.layout or self.layout, self.layouts or (self.layout,)),
+            ("io", spec.io, self.io),
+        ):
+            if value not in known:
+                reason = self.reasons.get(value, f"it can be {' or '.join(known)}")
+                raise RidError(f"{self.name} cannot be written with --{what} {value}: {reason}")
+        if spec.dynamic and not self.dynamic:
+            reason = self.reasons.get("dynamic", "make one file per --resolution")
+            raise RidError(f"{self.name} cannot be written with --dynamic: {reason}")
         for package in self.packages:
             if importlib.util.find_spec(package) is None:
                 raise MissingExtraError(package, "export")
@@ -79,8 +103,11 @@ class Target(abc.ABC):
         """Inputs and outputs as the metadata states them."""
 
     @abc.abstractmethod
-    def convert(self, graph: ExportGraph, spec: ExportSpec, path: Path) -> None:
-        """Write the file."""
+    def convert(self, graph: ExportGraph, spec: ExportSpec, path: Path) -> Notes | None:
+        """Write the file; return what there is to tell of a quantization.
+
+        Of a quantized file, the float32 form may be left at :func:`rid_export.layers.float_copy`.
+        """
 
     @abc.abstractmethod
     def embed(self, path: Path, text: str) -> None:
@@ -96,6 +123,19 @@ class Target(abc.ABC):
         Raises:
             RidError: the file breaks the contract.
         """
+
+    def layer_errors(self, path: Path, images: Sequence[np.ndarray]) -> list[LayerError]:
+        """Compare a file with its float copy layer by layer; nothing if that is not to be had.
+
+        Args:
+            path: of the file; its copy lies at :func:`rid_export.layers.float_copy`.
+            images: float32 [H, W, 3] in [0, 1].
+        """
+        return []
+
+    def remarks(self, path: Path) -> tuple[str, ...]:
+        """What people should know of a file that passed, one line each; nothing by default."""
+        return ()
 
 
 _TARGETS: dict[str, Target] = {}

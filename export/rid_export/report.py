@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rid_core.artifact import Parity
+from rid_export.layers import Notes
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,9 @@ class Result:
         size: bytes; 0 if it failed.
         parity: one entry per runtime; the first is the one apps use.
         error: why it was refused; None if it was not.
+        portraits: what it was measured on, such as ``8 views of 2 portraits``.
+        notes: of its quantization: figures per layer, and layers kept in float.
+        remarks: for people, one line each.
     """
 
     target: str
@@ -32,6 +36,9 @@ class Result:
     size: int = 0
     parity: tuple[Parity, ...] = ()
     error: str | None = None
+    portraits: str = ""
+    notes: Notes | None = None
+    remarks: tuple[str, ...] = ()
 
     def figure(self, name: str) -> float | None:
         """A measured figure: the worst of all runtimes."""

@@ -12,9 +12,15 @@ from typing import Any
 from rid_core.errors import RidError
 
 SCHEMA = 1
-PRECISIONS = ("fp32", "fp16", "w8", "w8a16", "int8")
+PRECISIONS = ("fp32", "fp16", "w8", "pal8", "w8a16", "int8")
+CALIBRATED = ("w8a16", "int8")
+"""Precisions with integer activations, whose ranges are calibrated on images."""
 OUTPUTS = ("protected", "delta")
+LAYOUTS = ("nhwc", "nchw")
+IO = ("float32", "uint8")
+NOISE = "noise"
 MAX_RESOLUTION = 4096
+MAX_SAMPLES = 4096
 
 
 @dataclass(frozen=True)
@@ -37,15 +43,40 @@ class ExportSpec:
             512 is what an attacker scales photos to.
         outputs: what the network gives. ``delta`` is the unit perturbation, which an app needs for
             photos larger than ``resolution``; ``protected`` is the finished square.
+        layout: order of axes of inputs and outputs; empty for the one that the target likes best.
+        io: type of ``image`` and ``protected``; ``delta`` is always a float.
+        dynamic: whether other multiples of the stride are accepted as well.
+        calib: folder of photos that activations are calibrated on, ``noise``, or empty for the
+            bundled portraits.
+        calib_samples: number of images that they are calibrated on.
+        allow_noise: whether ``calib`` may be ``noise``; the file is then marked as unfit.
     """
 
     target: str
     precision: str = "fp32"
     resolution: int = 512
     outputs: tuple[str, ...] = OUTPUTS
+    layout: str = ""
+    io: str = "float32"
+    dynamic: bool = False
+    calib: str = ""
+    calib_samples: int = 128
+    allow_noise: bool = False
 
     def __post_init__(self) -> None:
         choose("precision", self.precision, PRECISIONS)
+        choose("layout", self.layout, ("", *LAYOUTS))
+        choose("type of input and output", self.io, IO)
+        if self.calib == NOISE and not self.allow_noise:
+            raise RidError(
+                "noise is no calibration: ranges that fit noise fit no portrait. Leave --calib out "
+                "for the bundled portraits; --allow-noise does it anyway, and marks the file unfit"
+            )
+        if not 1 <= self.calib_samples <= MAX_SAMPLES:
+            raise RidError(
+                f"calibration takes 1 to {MAX_SAMPLES} samples, not {self.calib_samples}; "
+                "128 are plenty"
+            )
         for name in self.outputs:
             choose("output", name, OUTPUTS)
         if "delta" not in self.outputs:
@@ -73,6 +104,11 @@ class ExportSpec:
                 f"{preset} needs a multiple of {stride} pixels, not {self.resolution}: "
                 f"--resolution {' or '.join(near)}"
             )
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the precision needs calibration images."""
+        return self.precision in CALIBRATED
 
     def file_name(self, stem: str, suffix: str) -> str:
         """Name of the file: ``rid-s.tflite``, or ``rid-s.int8.tflite``; fp32 has no infix."""

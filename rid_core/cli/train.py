@@ -10,14 +10,17 @@ import click
 from rid_core.cli.common import CONTEXT, OptionalCommandGroup, run, version_option
 from rid_core.cli.import_official import import_official
 from rid_core.cli.pairs import pairs
+from rid_core.cli.surrogate import surrogate
 from rid_core.errors import MissingExtraError
 
 _EPILOG = """\b
 Examples:
-  rid-train --config configs/rid-s.toml -o runs/rid-s
-  rid-train --config configs/rid-s.toml -o runs/short --set optim.steps=200
+  rid-train --config configs/rid-s-1.toml -o runs/rid-s-1
+  rid-train --config configs/rid-s-1.toml -o runs/short --set optim.steps=200
   accelerate launch --num_processes 8 -m rid_core.cli.train --config my.toml -o runs/mine
+  rid-train --qat rid-s --set data.folder=faces/ -o runs/rid-s-int8
   rid-train pairs --method pgd --data faces/ --surrogate taef2_encoder.pth -o pairs/
+  rid-train surrogate --config configs/face-ldm.toml -o runs/face-ldm
   rid-train import-official ASDS-eps-12_255.bin -o rid-dit.safetensors
 """
 
@@ -26,6 +29,11 @@ Examples:
     cls=OptionalCommandGroup, invoke_without_command=True, context_settings=CONTEXT, epilog=_EPILOG
 )
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file.")
+@click.option(
+    "--qat",
+    metavar="FILE|PRESET",
+    help="Fine-tune a trained defender so that int8 loses less; --config may be left out.",
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Run folder.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Override a key.")
 @click.option("--restart", is_flag=True, help="Begin anew instead of continuing the run in OUTPUT.")
@@ -36,6 +44,7 @@ Examples:
 def group(
     context: click.Context,
     config: Path | None,
+    qat: str | None,
     output: Path | None,
     assignments: tuple[str, ...],
     restart: bool,
@@ -49,11 +58,14 @@ def group(
     """
     if context.invoked_subcommand is not None:
         return
-    if config is None or output is None:
-        raise click.UsageError("give --config FILE and -o FOLDER, or a command; see --help")
+    if (config is None and qat is None) or output is None:
+        raise click.UsageError(
+            "give --config FILE (or --qat FILE) and -o FOLDER, or a command; see --help"
+        )
     try:
         from rid_core.training.config import load_config
         from rid_core.training.loop import train
+        from rid_core.training.qat import fine_tune, load_qat_config
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "a package", "train") from None
     import torch
@@ -61,12 +73,18 @@ def group(
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     if threads is not None:
         torch.set_num_threads(threads)
-    path = train(load_config(config, assignments), output, restart=restart, quiet=quiet)
+    if qat is not None:
+        settings = load_qat_config(qat, config, assignments)
+        path = fine_tune(settings, output, restart=restart, quiet=quiet)
+    else:
+        assert config is not None
+        path = train(load_config(config, assignments), output, restart=restart, quiet=quiet)
     click.echo(path)
 
 
 group.add_command(import_official)
 group.add_command(pairs)
+group.add_command(surrogate)
 
 
 def main() -> None:

@@ -1,14 +1,14 @@
 """The phone networks: a small U of convolutions that every phone runtime runs natively.
 
-Only convolutions (dense 8x8/8, 2x2/2 and 1x1; depthwise 5x5 and 3x3), additions, ReLU, tanh and
-space shuffles: LiteRT's CPU and GPU delegates, Core ML's Neural Engine and ONNX Runtime run all of
+Only convolutions (dense 4x4/4, 2x2/2 and 1x1; depthwise 5x5), additions, ReLU, tanh and space
+shuffles: LiteRT's CPU and GPU delegates, Core ML's Neural Engine and ONNX Runtime run all of
 them without falling back. There is no normalisation layer, so nothing has to be folded at export.
 
 Where the time goes decides the shape. Nearly all multiply-adds are 1x1 convolutions on maps of
 64 x 64 and 32 x 32 (for a 512 x 512 photo), which reach most of a CPU's matrix-product peak.
-The head shuffles up in two steps (x2, a depthwise 3x3, x4), as cheap as one x8 step: patches of the
-perturbation then overlap and are a quarter as large, so that no 8-pixel grid shows. And each cell
-is told its place (:class:`Places`), so that nothing need repeat where a photo is flat.
+The last block works at 1/4 and sees the photo's own detail there, so that the perturbation can
+follow hair and edges and no 8-pixel grid shows. And each cell is told its place (:class:`Places`),
+so that nothing need repeat where a photo is flat.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from torch.nn import functional as F
 from rid_core.defenders.base import Defender, check_sizes
 from rid_core.errors import RidError
 
-_PATCH = 8
-_HEAD_STEPS = (2, 4)
+_PATCH = 4
 _CODE = 8
 _CELLS = 128
 
@@ -34,15 +33,15 @@ class MobileConfig:
 
     Attributes:
         width: channels at 1/8 of the resolution; at 1/16 there are twice as many.
-        head_width: channels at 1/4 of the resolution.
+        detail_width: channels at 1/4 of the resolution.
         outer_blocks: residual blocks at 1/8 before going down, and again after coming up.
         inner_blocks: residual blocks at 1/16.
         expansion: hidden channels of a block as a multiple of its width.
         kernel: size of a block's depthwise convolution; sets the context.
     """
 
-    width: int = 88
-    head_width: int = 32
+    width: int = 64
+    detail_width: int = 32
     outer_blocks: int = 1
     inner_blocks: int = 2
     expansion: int = 2
@@ -56,7 +55,7 @@ class MobileConfig:
     @property
     def stride(self) -> int:
         """Multiple of pixels that height and width must be."""
-        return 2 * _PATCH
+        return 4 * _PATCH
 
     @property
     def fixed_size(self) -> int | None:
@@ -67,10 +66,11 @@ class MobileConfig:
     def context(self) -> int:
         """Side, in pixels, of the square of input that one output pixel can depend on."""
         reach = self.kernel - 1
-        outer = 2 * self.outer_blocks * reach * _PATCH
-        inner = self.inner_blocks * reach * 2 * _PATCH
-        # The 3x3 at 1/4 can straddle two cells of 1/8, and those two cells of 1/16.
-        return 2 * 2 * _PATCH + outer + inner
+        # How many cells in a row, wherever they lie on the next coarser grid.
+        fourths = 1 + reach
+        eighths = fourths // 2 + 1 + self.outer_blocks * reach
+        sixteenths = eighths // 2 + 1 + self.inner_blocks * reach
+        return (2 * sixteenths + self.outer_blocks * reach) * 2 * _PATCH
 
     def _layers(self) -> list[tuple[int, int, int]]:
         """(scale, weights, biases) of every convolution, by its output's share of pixels."""
@@ -83,17 +83,17 @@ class MobileConfig:
                 (scale, hidden * width, width),
             ]
 
-        w, inner, head = self.width, 2 * self.width, self.head_width
-        up, last = _HEAD_STEPS
+        detail, w, inner = self.detail_width, self.width, 2 * self.width
         return [
-            (8, 3 * _PATCH**2 * w, w),
+            (4, 3 * _PATCH**2 * detail, detail),
+            (8, 4 * detail * w, w),
             *(2 * self.outer_blocks) * block(w, 8),
             (16, 4 * w * inner, inner),
             *self.inner_blocks * block(inner, 16),
             (16, inner * 4 * w, 4 * w),
-            (8, w * up**2 * head, up**2 * head),
-            (4, 9 * head, head),
-            (4, head * 3 * last**2, 3 * last**2),
+            (8, w * 4 * detail, 4 * detail),
+            *block(detail, 4),
+            (4, detail * 3 * _PATCH**2, 3 * _PATCH**2),
         ]
 
     def parameters(self) -> int:
@@ -223,7 +223,7 @@ class Places(nn.Module):
 
 
 class MobileDefender(Defender):
-    """A small U: 1/8 -> 1/16 -> 1/8 -> 1/4 -> full resolution."""
+    """A small U: 1/4 -> 1/8 -> 1/16 -> 1/8 -> 1/4 -> full resolution."""
 
     config: MobileConfig
 
@@ -231,20 +231,18 @@ class MobileDefender(Defender):
         super().__init__()
         self.config = config
         self.stride = config.stride
-        width = config.width
-        self.stem = nn.Conv2d(3, width, _PATCH, stride=_PATCH)
+        detail, width = config.detail_width, config.width
+        self.stem = nn.Conv2d(3, detail, _PATCH, stride=_PATCH)
+        self.enter = nn.Conv2d(detail, width, 2, stride=2)
         self.encoder = nn.Sequential(*(_Block(width, config) for _ in range(config.outer_blocks)))
         self.down = nn.Conv2d(width, 2 * width, 2, stride=2)
         self.places = Places(2 * width)
         self.inner = nn.Sequential(*(_Block(2 * width, config) for _ in range(config.inner_blocks)))
         self.up = ShuffleUp(2 * width, width, 2)
         self.decoder = nn.Sequential(*(_Block(width, config) for _ in range(config.outer_blocks)))
-        first, last = _HEAD_STEPS
-        self.head = ShuffleUp(width, config.head_width, first)
-        self.smooth = nn.Conv2d(
-            config.head_width, config.head_width, 3, padding=1, groups=config.head_width
-        )
-        self.to_image = ShuffleUp(config.head_width, 3, last)
+        self.leave = ShuffleUp(width, detail, 2)
+        self.detail = _Block(detail, config)
+        self.to_image = ShuffleUp(detail, 3, _PATCH)
         self._initialise()
 
     @torch.no_grad()
@@ -273,10 +271,11 @@ class MobileDefender(Defender):
 
     def forward(self, image: Tensor) -> Tensor:
         """[B, 3, H, W] in [0, 1] -> unit perturbation, same shape, in [-1, 1]."""
-        fine = self.encoder(F.relu(self.stem(image)))
+        detail = F.relu(self.stem(image))
+        fine = self.encoder(self.enter(detail))
         coarse = self.inner(self.places(self.down(fine)))
         x = self.decoder(fine + self.up(coarse))
-        x = F.relu(self.smooth(self.head.shuffle(F.relu(self.head.project(x)))))
+        x = self.detail(detail + self.leave(x))
         # tanh before the shuffle: the values are the same, and an exported channels-last graph ends
         # in the shuffle's own transpose instead of one more.
         return self.to_image.shuffle(torch.tanh(self.to_image.project(x)))

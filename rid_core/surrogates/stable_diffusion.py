@@ -7,6 +7,7 @@ and one encoded prompt. The text encoders are dropped once they have spoken.
 from __future__ import annotations
 
 import difflib
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from rid_core.surrogates.diffusers_parts import Checkpoint
 from rid_core.surrogates.families import Family, family_of
 from rid_core.surrogates.latent_diffusion import LatentDiffusion
 from rid_core.surrogates.schedule import Schedule
+
+# Parts that are ours and not diffusers': by class, the module. Nothing else is ever imported.
+_OWN = {"LatentAutoencoder": "rid_core.surrogates.latent_autoencoder"}
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -70,7 +74,7 @@ def load_stable_diffusion(
         schedule = _load_schedule(checkpoint, index, family)
         network = checkpoint.load(
             family.network,
-            _diffusers_class(checkpoint, index, family.network),
+            _class_of(checkpoint, index, family.network),
             torch_dtype=precision,
             **checkpoint.weights(),
         )
@@ -86,11 +90,14 @@ def load_stable_diffusion(
     return surrogate
 
 
-def _diffusers_class(checkpoint: Checkpoint, index: dict[str, Any], part: str) -> Any:
-    """The class that the checkpoint names for a part, one of diffusers' own."""
+def _class_of(checkpoint: Checkpoint, index: dict[str, Any], part: str) -> Any:
+    """The class that the checkpoint names for a part, one of diffusers' or of ours."""
     import diffusers
 
-    found = getattr(diffusers, str(index[part][-1]), None)
+    name = str(index[part][-1])
+    if name in _OWN:
+        return getattr(importlib.import_module(_OWN[name]), name)
+    found = getattr(diffusers, name, None)
     if found is None:
         raise RidError(
             f"{checkpoint.source}: its {part} is a {index[part][-1]}, which diffusers "
@@ -102,7 +109,7 @@ def _diffusers_class(checkpoint: Checkpoint, index: dict[str, Any], part: str) -
 def _load_vae(checkpoint: Checkpoint, index: dict[str, Any], precision: torch.dtype) -> Any:
     vae = checkpoint.load(
         "vae",
-        _diffusers_class(checkpoint, index, "vae"),
+        _class_of(checkpoint, index, "vae"),
         torch_dtype=precision,
         **checkpoint.weights(),
     )

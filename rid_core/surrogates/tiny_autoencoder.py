@@ -10,6 +10,7 @@ branch are read off the file. The family's other members (``madebyollin/taesd``,
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -52,21 +53,57 @@ class _Block(nn.Module):
         return torch.relu(self.conv(x) + x)
 
 
-def _build_encoder(state: dict[str, Tensor]) -> nn.Sequential:
-    width = state["0.weight"].shape[0]
+class _Clamp(nn.Module):
+    """``3 * tanh(x / 3)``: the decoder's guard against values that no encoder makes."""
 
-    def block(index: int) -> _Block:
-        pool = state.get(f"{index}.pool.0.weight")
-        return _Block(width, None if pool is None else pool.shape[0])
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(x / 3) * 3
 
-    layers: list[nn.Module] = [nn.Conv2d(3, width, 3, padding=1), block(1)]
+
+def encoder_layers(width: int, latent: int, pools: Mapping[int, int]) -> nn.Sequential:
+    """Layers of an encoder: RGB in [0, 1] [B, 3, H, W] -> [B, latent, H / 8, W / 8].
+
+    Args:
+        width: channels of all inner layers.
+        latent: channels of the latent.
+        pools: by the number of a block, the width of its pooled branch.
+    """
+    layers: list[nn.Module] = [nn.Conv2d(3, width, 3, padding=1), _Block(width, pools.get(1))]
     for _ in range(_STAGES):
         layers.append(nn.Conv2d(width, width, 3, stride=2, padding=1, bias=False))
         for _ in range(_BLOCKS_PER_STAGE):
-            layers.append(block(len(layers)))
-    latent = state[f"{len(layers)}.weight"].shape[0]
+            layers.append(_Block(width, pools.get(len(layers))))
     layers.append(nn.Conv2d(width, latent, 3, padding=1))
     return nn.Sequential(*layers)
+
+
+def decoder_layers(width: int, latent: int, pools: Mapping[int, int]) -> nn.Sequential:
+    """Layers of a decoder: [B, latent, h, w] -> RGB, about [0, 1], [B, 3, 8 h, 8 w].
+
+    Arguments are those of :func:`encoder_layers`.
+    """
+    layers: list[nn.Module] = [_Clamp(), nn.Conv2d(latent, width, 3, padding=1), nn.ReLU()]
+    for _ in range(_STAGES):
+        for _ in range(_BLOCKS_PER_STAGE):
+            layers.append(_Block(width, pools.get(len(layers))))
+        layers.append(nn.Upsample(scale_factor=2))
+        layers.append(nn.Conv2d(width, width, 3, padding=1, bias=False))
+    layers.append(_Block(width, pools.get(len(layers))))
+    layers.append(nn.Conv2d(width, 3, 3, padding=1))
+    return nn.Sequential(*layers)
+
+
+def pooled_branches(state: Mapping[str, Tensor]) -> dict[int, int]:
+    """Which blocks of a file have a pooled branch, and how wide it is."""
+    suffix = ".pool.0.weight"
+    found = {key: len(weight) for key, weight in state.items() if key.endswith(suffix)}
+    return {int(key.removesuffix(suffix)): width for key, width in found.items()}
+
+
+def _build_encoder(state: dict[str, Tensor]) -> nn.Sequential:
+    last = max(int(key.split(".")[0]) for key in state)
+    width, latent = (len(state[f"{layer}.weight"]) for layer in (0, last))
+    return encoder_layers(width, latent, pooled_branches(state))
 
 
 class TinyAutoencoder(nn.Module):
@@ -150,7 +187,7 @@ def load_tiny_autoencoder(
     try:
         encoder = _build_encoder(state)
         encoder.load_state_dict(state)
-    except (KeyError, RuntimeError, IndexError):
+    except (KeyError, RuntimeError, IndexError, ValueError):
         raise RidError(f"{path}: not the encoder of a TAESD-family autoencoder") from None
     return TinyAutoencoder(name or path.stem.removesuffix("_encoder"), encoder)
 

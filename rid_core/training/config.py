@@ -2,47 +2,35 @@
 
 from __future__ import annotations
 
-import difflib
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from rid_core.channel import STEPS
 from rid_core.errors import RidError
+from rid_core.training.settings import Section, TrainingConfig, check, read_toml
 from rid_core.training.terms import get_objective
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DefenderSection(_Section):
+class DefenderSection(Section):
     """Which network, and its bound."""
 
     preset: str = "rid-s"
     levels: int = Field(8, ge=1, le=255)
-    overrides: dict[str, Any] = {}
+    overrides: dict[str, Any] = Field(default_factory=dict)
     init: Path | None = None
     """Checkpoint to start from instead of a zero perturbation."""
     rounding: bool = True
     """Round protected photos to 8 bits in training, as saving does."""
 
 
-class DataSection(_Section):
+class DataSection(Section):
     """Which portraits, and how crops are drawn from them."""
 
     folder: Path
-    exclude: list[str] = []
+    exclude: list[str] = Field(default_factory=list)
     """Glob patterns of file names that are never read: a validation set."""
     crop: int = Field(192, ge=32)
     """Side of a training crop in pixels."""
@@ -51,14 +39,14 @@ class DataSection(_Section):
     workers: int = Field(0, ge=0)
 
 
-class SurrogateSection(_Section):
+class SurrogateSection(Section):
     """A frozen model to attack; further keys are that kind's settings."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     kind: str
 
 
-class EnsembleSection(_Section):
+class EnsembleSection(Section):
     """How several surrogates count together."""
 
     mode: Literal["mean", "worst", "random"] = "mean"
@@ -79,7 +67,7 @@ def weight_at(weight: Weight, step: int) -> float:
     return float(np.interp(step, steps, values))
 
 
-class ObjectiveSection(_Section):
+class ObjectiveSection(Section):
     """A term of the loss; see :mod:`rid_core.training.terms`."""
 
     kind: str
@@ -127,58 +115,30 @@ _WHAT = {
 }
 
 
-class VisibilitySection(_Section):
+class VisibilitySection(Section):
     """What it costs to see the perturbation."""
 
     dissimilarity: float = Field(3.0, ge=0)
     """Weight of ``1 - SSIM``."""
     periodicity: float = Field(0.3, ge=0)
-    """Weight of how much the perturbation repeats itself."""
+    """Weight of how regular the perturbation is."""
+    energy: float = Field(0.0, ge=0)
+    """Weight of the mean square of the unit perturbation, which PSNR measures."""
+    universality: float = Field(0.0, ge=0)
+    """Weight of how alike the perturbations of the photos of a batch are."""
 
 
-class OptimSection(_Section):
-    """AdamW with a linear warm-up; exponential moving average of the weights."""
-
-    steps: int = Field(3000, ge=1)
-    batch: int = Field(3, ge=1)
-    """Crops per process and step."""
-    accumulate: int = Field(1, ge=1)
-    """Batches per optimiser step."""
-    lr: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(1e-2, ge=0)
-    warmup: int = Field(100, ge=0)
-    schedule: Literal["cosine", "constant"] = "cosine"
-    """Of the learning rate after the warm-up; the cosine ends at zero."""
-    clip: float = Field(1.0, gt=0)
-    ema: float = Field(0.99, ge=0, lt=1)
-    seed: int = 0
-    mixed_precision: Literal["no", "fp16", "bf16"] = "no"
-    """Of the network in training; surrogates have a dtype of their own."""
-    compile: bool = False
-    """Train through ``torch.compile``: minutes of start-up, then faster steps on a GPU."""
-
-
-class LogSection(_Section):
-    """How often to speak and to save, in steps."""
-
-    every: int = Field(10, ge=1)
-    save_every: int = Field(100, ge=1)
-    preview_every: int = Field(250, ge=1)
-
-
-class TrainConfig(_Section):
+class TrainConfig(TrainingConfig):
     """A whole run."""
 
     defender: DefenderSection = DefenderSection()  # type: ignore[call-arg]
     data: DataSection
-    surrogate: list[SurrogateSection] = []
+    surrogate: list[SurrogateSection] = Field(default_factory=list)
     ensemble: EnsembleSection = EnsembleSection()
     objective: Annotated[list[ObjectiveSection], Field(min_length=1)]
-    channel: dict[str, float] = {"identity": 1.0}
+    channel: dict[str, float] = Field(default_factory=lambda: {"identity": 1.0})
     """Relative frequency of each step of :mod:`rid_core.channel`."""
     visibility: VisibilitySection = VisibilitySection()  # type: ignore[call-arg]
-    optim: OptimSection = OptimSection()  # type: ignore[call-arg]
-    log: LogSection = LogSection()  # type: ignore[call-arg]
 
     @model_validator(mode="after")
     def _fits(self) -> TrainConfig:
@@ -203,44 +163,13 @@ class TrainConfig(_Section):
         return all(o.pairs is not None for o in self.objective)
 
 
-def _describe(error: ValidationError, source: str) -> str:
-    """The first problem as one line; for an unknown key, the nearest known one."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        known = _keys_beside(first["loc"])
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-        return f"{source}: unknown key {where}; {hint}"
-    return f"{source}: {where}: {first['msg'][0].lower()}{first['msg'][1:]}"
-
-
-def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
-    """Known keys of the section in which ``location`` lies, found by the types of the fields."""
-    section: type[BaseModel] = TrainConfig
-    for part in location[:-1]:
-        if isinstance(part, str) and part in section.model_fields:
-            section = _section_in(section.model_fields[part].annotation) or section
-    return sorted(section.model_fields)
-
-
-def _section_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    inner = [_section_in(argument) for argument in get_args(annotation)]
-    return next((section for section in inner if section), None)
-
-
 def parse_config(raw: dict[str, Any], source: str = "config") -> TrainConfig:
     """Check a configuration that was read or made elsewhere.
 
     Raises:
         RidError: an unknown key (the nearest is named) or a value out of range.
     """
-    try:
-        return TrainConfig.model_validate(raw)
-    except ValidationError as error:
-        raise RidError(_describe(error, source)) from None
+    return check(TrainConfig, raw, source)
 
 
 def load_config(path: str | Path, assignments: tuple[str, ...] = ()) -> TrainConfig:
@@ -249,40 +178,4 @@ def load_config(path: str | Path, assignments: tuple[str, ...] = ()) -> TrainCon
     Raises:
         RidError: no such file, not TOML, an unknown key or a value out of range.
     """
-    path = Path(path)
-    try:
-        raw = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise RidError(f"{path}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RidError(f"{path}: not TOML ({error})") from None
-    for assignment in assignments:
-        key, found, value = assignment.partition("=")
-        if not found:
-            raise RidError(f"--set takes key=value, not {assignment!r}")
-        try:
-            parsed = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            parsed = value  # a bare word is a string
-        _assign(raw, key, parsed)
-    return parse_config(raw, str(path))
-
-
-def _assign(raw: dict[str, Any], key: str, value: Any) -> None:
-    """Set ``key``, such as ``optim.steps`` or ``surrogate.0.path`` (the first of several)."""
-    *parents, leaf = key.split(".")
-    section: Any = raw
-    for parent in parents:
-        if isinstance(section, list):
-            section = section[_place(key, parent, section)]
-        else:
-            section = section.setdefault(parent, {})
-        if not isinstance(section, dict | list):
-            raise RidError(f"--set {key}: {parent} is no section")
-    section[_place(key, leaf, section) if isinstance(section, list) else leaf] = value
-
-
-def _place(key: str, part: str, items: list[Any]) -> int:
-    if not part.isdecimal() or int(part) >= len(items):
-        raise RidError(f"--set {key}: {part} must be a place from 0 to {len(items) - 1}")
-    return int(part)
+    return parse_config(read_toml(Path(path), assignments), str(path))

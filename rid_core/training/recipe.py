@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -113,23 +114,26 @@ class Recipe:
             terms[name] = value
             if weight > 0:
                 total = total + weight * value
-        return {"total": total, **terms, "energy": unit.detach().square().mean()}
+        return {"total": total, **terms}
 
     def _visibility(
         self, image: Tensor, protected: Tensor, unit: Tensor
     ) -> dict[str, tuple[float, Tensor]]:
         """Weight and value of each term that says how visible the perturbation is."""
         section = self.config.visibility
-        weights = section.dissimilarity, section.periodicity
-        # A term without weight is measured all the same, but costs no backward pass.
-        with torch.set_grad_enabled(weights[0] > 0):
-            dissimilarity = objectives.dissimilarity(image, protected).mean()
-        with torch.set_grad_enabled(weights[1] > 0):
-            periodicity = objectives.periodicity(unit).mean()
-        return {
-            "dissimilarity": (weights[0], dissimilarity),
-            "periodicity": (weights[1], periodicity),
+        measures: dict[str, Callable[[], Tensor]] = {
+            "dissimilarity": lambda: objectives.dissimilarity(image, protected).mean(),
+            "energy": lambda: unit.square().mean(),
+            "periodicity": lambda: objectives.periodicity(unit).mean(),
+            "universality": lambda: objectives.universality(unit),
         }
+        terms = {}
+        for name, measure in measures.items():
+            weight: float = getattr(section, name)
+            # A term without weight is measured all the same, but costs no backward pass.
+            with torch.set_grad_enabled(weight > 0):
+                terms[name] = (weight, measure())
+        return terms
 
     def _rng(self, purpose: int, number: int) -> np.random.Generator:
         """Chance that depends on the seed and the sample alone."""

@@ -12,19 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from rid_core.checkpoint import ModelCard, load_checkpoint, save_checkpoint
 from rid_core.defenders import Defender, create_defender
 from rid_core.errors import RidError
 from rid_core.files import replacing
-from rid_core.training.config import TrainConfig, parse_config
+from rid_core.training.config import TrainConfig
+from rid_core.training.settings import TrainingConfig, check
 
 _log = logging.getLogger(__name__)
 
 
-def learning_rate(step: int, config: TrainConfig) -> float:
+def learning_rate(step: int, config: TrainingConfig) -> float:
     """Linear warm-up, then a cosine to zero or a constant; ``step`` counts from 0."""
     optim = config.optim
     if step < optim.warmup:
@@ -49,35 +50,29 @@ def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Ten
     return average
 
 
-class Run:
-    """A network in training and everything that belongs to it.
+class State:
+    """A network in training, its average, its optimiser and the number of steps.
 
     Args:
+        network: what is trained.
         config: the run.
         output: its folder.
         processes: how many train together.
     """
 
-    def __init__(self, config: TrainConfig, output: Path, processes: int = 1) -> None:
-        torch.manual_seed(config.optim.seed)
-        section = config.defender
-        if section.init is not None:
-            self.defender, card = load_checkpoint(section.init)
-            if card.preset != section.preset:
-                raise RidError(
-                    f"{section.init} holds {card.preset}, but the config trains {section.preset}"
-                )
-            self.defender.requires_grad_(True)
-        else:
-            self.defender = create_defender(section.preset, **section.overrides)
-        self.defender.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    def __init__(
+        self, network: nn.Module, config: TrainingConfig, output: Path, processes: int = 1
+    ) -> None:
+        self.network = network.train()
+        # Convolutions on a CPU are several times faster on channels-last memory.
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.config = config
         self.output = output
         self.processes = processes
         self.step = 0
-        self.average = AveragedModel(self.defender, avg_fn=moving_average(config.optim.ema))
+        self.average = AveragedModel(self.network, avg_fn=moving_average(config.optim.ema))
         self.optimizer = torch.optim.AdamW(
-            self.defender.parameters(), lr=config.optim.lr, weight_decay=config.optim.weight_decay
+            self.network.parameters(), lr=config.optim.lr, weight_decay=config.optim.weight_decay
         )
 
     @property
@@ -91,7 +86,7 @@ class Run:
             "step": self.step,
             "config": self.config.model_dump_json(),
             "processes": self.processes,
-            "defender": self.defender.state_dict(),
+            "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
@@ -108,7 +103,7 @@ class Run:
             state: dict[str, Any] = torch.load(
                 self.state_file, map_location="cpu", weights_only=True
             )
-            saved = _with_defaults(json.loads(state["config"]))
+            saved = self._with_defaults(json.loads(state["config"]))
         except Exception as error:  # noqa: BLE001 - whatever a damaged file raises
             raise RidError(
                 f"{self.state_file}: damaged ({type(error).__name__}); remove it to start anew"
@@ -130,9 +125,45 @@ class Run:
                 self.processes,
             )
         self.step = state["step"]
-        self.defender.load_state_dict(state["defender"])
+        # Runs of version 0.1 call it the defender.
+        self.network.load_state_dict(state["network" if "network" in state else "defender"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
+
+    def _with_defaults(self, raw: dict[str, Any]) -> dict[str, Any]:
+        """A saved configuration as this version writes it: settings it did not know at default."""
+        try:
+            checked = check(type(self.config), raw)
+        except RidError:
+            return raw  # settings that this version does not know: the comparison names the section
+        completed: dict[str, Any] = json.loads(checked.model_dump_json())
+        return completed
+
+
+class Run(State):
+    """A defender in training.
+
+    Args:
+        config: the run.
+        output: its folder.
+        processes: how many train together.
+    """
+
+    config: TrainConfig
+
+    def __init__(self, config: TrainConfig, output: Path, processes: int = 1) -> None:
+        torch.manual_seed(config.optim.seed)
+        section = config.defender
+        if section.init is not None:
+            defender, card = load_checkpoint(section.init)
+            if card.preset != section.preset:
+                raise RidError(
+                    f"{section.init} holds {card.preset}, but the config trains {section.preset}"
+                )
+            defender.requires_grad_(True)
+        else:
+            defender = create_defender(section.preset, **section.overrides)
+        super().__init__(defender, config, output, processes)
 
     def averaged(self) -> Defender:
         """The network with averaged weights, for use."""
@@ -159,21 +190,13 @@ class Run:
             config=dict(section.overrides),
             surrogates=surrogates,
             data=f"{portraits} portraits of {self.config.data.folder.name}",
-            command=_command_line(),
+            command=command_line(),
             figures={"training": {"steps": self.step}},
             created=datetime.date.today().isoformat(),
         )
         save_checkpoint(self.checkpoint, self.averaged(), card)
 
 
-def _with_defaults(raw: dict[str, Any]) -> dict[str, Any]:
-    """A saved configuration as this version writes it: settings it did not know are at default."""
-    try:
-        completed: dict[str, Any] = json.loads(parse_config(raw).model_dump_json())
-    except RidError:
-        return raw  # settings that this version does not know: the comparison names the section
-    return completed
-
-
-def _command_line() -> str:
+def command_line() -> str:
+    """How this program was called, without the folder it lies in."""
     return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])

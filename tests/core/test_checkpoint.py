@@ -29,7 +29,7 @@ from rid_core.checkpoint import (
 from rid_core.defenders import Defender, create_defender
 from rid_core.errors import RidError
 
-SIZE = {"width": 8, "head_width": 4}
+SIZE = {"width": 8, "detail_width": 4}
 DIT = {"image_size": 32, "width": 16, "depth": 1, "heads": 2}
 
 
@@ -409,9 +409,9 @@ def test_a_size_out_of_a_card_allocates_nothing(saved, monkeypatch):
 @pytest.mark.parametrize("bad", [float("nan"), float("-inf")])
 def test_weights_that_are_broken(saved, bad):
     state = load_file(saved)
-    state["head.conv.bias"][2] = bad
+    state["leave.conv.bias"][2] = bad
     save_file(state, saved, metadata={"rid": card_of().to_json()})
-    assert "the weights of head.conv.bias hold NaN or infinity" in refused(saved, also_card=False)
+    assert "the weights of leave.conv.bias hold NaN or infinity" in refused(saved, also_card=False)
 
 
 def test_weights_of_another_kind(saved):
@@ -420,14 +420,14 @@ def test_weights_of_another_kind(saved):
         changed = state | {"stem.bias": state["stem.bias"].to(dtype)}
         save_file(changed, saved, metadata={"rid": card_of().to_json()})
         message = refused(saved, also_card=False)
-        assert f"stem.bias is {dtype} [8] instead of float32 [8]" in message
+        assert f"stem.bias is {dtype} [4] instead of float32 [4]" in message
 
 
 def test_weights_missing_and_to_spare(saved):
     state = load_file(saved)
-    fewer = {k: v for k, v in state.items() if k != "smooth.weight"}
+    fewer = {k: v for k, v in state.items() if k != "enter.weight"}
     save_file(fewer, saved, metadata={"rid": card_of().to_json()})
-    assert "smooth.weight is missing" in refused(saved, also_card=False)
+    assert "enter.weight is missing" in refused(saved, also_card=False)
     save_file(state | {"zzz": torch.zeros(1)}, saved, metadata={"rid": card_of().to_json()})
     assert "zzz is unknown" in refused(saved, also_card=False)
 

@@ -298,7 +298,7 @@ def make_positive(defender: Defender) -> Defender:
 @pytest.mark.parametrize("name", MOBILE)
 def test_context_is_wide_and_what_the_config_says(name, axis):
     preset: MobileConfig = get_preset(name).config
-    config = dataclasses.replace(preset, width=4, head_width=3)  # width changes no reach
+    config = dataclasses.replace(preset, width=4, detail_width=3)  # width changes no reach
     assert config.context == preset.context
     measured = reach(make_positive(config.build()), 2 * config.context + 64, axis)
     assert measured == config.context
@@ -337,7 +337,7 @@ def test_lowering_changes_no_value_and_can_be_undone(name):
         changed = [k for k, v in defender.state_dict().items() if not torch.equal(v, before[k])]
         assert set(changed) == {
             f"{module}.conv.{kind}"
-            for module in ("up", "head", "to_image")
+            for module in ("up", "leave", "to_image")
             for kind in ("weight", "bias")
         }
         defender.lower("nchw")  # a second time does nothing
@@ -457,6 +457,6 @@ def test_places_are_fixed_in_use_and_drawn_anew_in_training() -> None:
 
 
 def test_an_image_with_more_cells_than_codes_works() -> None:
-    defender = create_defender("rid-n", width=8, head_width=4).eval()
+    defender = create_defender("rid-n", width=8, detail_width=4).eval()
     with torch.no_grad():
         assert defender(torch.rand(1, 3, 16, 130 * 16)).shape == (1, 3, 16, 130 * 16)

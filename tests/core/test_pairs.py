@@ -228,7 +228,7 @@ def _crop(image: torch.Tensor, top: int, left: int, flip: bool) -> torch.Tensor:
 @pytest.fixture
 def raw(portraits: Path, made: PairStore) -> dict[str, object]:
     return {
-        "defender": {"preset": "rid-n", "levels": 16, "overrides": {"width": 8, "head_width": 4}},
+        "defender": {"preset": "rid-n", "levels": 16, "overrides": {"width": 8, "detail_width": 4}},
         "data": {"folder": str(portraits), "crop": 64, "short_side": [64, 64]},
         "objective": [{"kind": "regression", "pairs": str(made.folder)}],
         "visibility": {"dissimilarity": 0.0, "periodicity": 0.0},
@@ -319,9 +319,9 @@ def test_the_command_reads_a_training_config(
 
 def test_a_defender_can_be_the_method(portraits: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    teacher = create_defender("rid-n", width=8, head_width=4).eval()
+    teacher = create_defender("rid-n", width=8, detail_width=4).eval()
     torch.nn.init.normal_(teacher.to_image.conv.weight, std=0.1)  # type: ignore[union-attr]
-    card = ModelCard("rid-n", levels=8, config={"width": 8, "head_width": 4})
+    card = ModelCard("rid-n", levels=8, config={"width": 8, "detail_width": 4})
     save_checkpoint(tmp_path / "teacher.safetensors", teacher, card)
     _invoke("--method", "defender", "--data", portraits, "--size", 64, "-o", tmp_path / "pairs",
             "--set", f"checkpoint={tmp_path / 'teacher.safetensors'}", "--limit", 1)  # fmt: skip

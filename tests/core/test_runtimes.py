@@ -26,7 +26,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from rid_core.defenders import create_defender
 
     torch.manual_seed(0)
-    config = {"width": 16, "head_width": 8}
+    config = {"width": 16, "detail_width": 8}
     defender = create_defender("rid-n", **config)
     torch.nn.init.normal_(defender.to_image.conv.weight, std=0.1)
     path = tmp_path_factory.mktemp("ckpt") / "small.safetensors"

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def raw(portraits: Path, tiny_encoder_file: Path) -> dict[str, object]:
     return {
         # A wide bound, so that a few steps show an effect.
-        "defender": {"preset": "rid-n", "levels": 64, "overrides": {"width": 8, "head_width": 4}},
+        "defender": {"preset": "rid-n", "levels": 64, "overrides": {"width": 8, "detail_width": 4}},
         "data": {"folder": str(portraits), "crop": 64, "short_side": [96, 128]},
         "surrogate": [{"kind": "tiny-autoencoder", "path": str(tiny_encoder_file)}],
         "objective": [{"kind": "encoder-shift"}],

@@ -28,7 +28,7 @@ Checkpoint = Callable[[str], Path]
 @pytest.fixture
 def raw(portraits: Path, tiny_encoder_file: Path) -> dict[str, object]:
     return {
-        "defender": {"preset": "rid-n", "overrides": {"width": 8, "head_width": 4}},
+        "defender": {"preset": "rid-n", "overrides": {"width": 8, "detail_width": 4}},
         "data": {"folder": str(portraits), "crop": 64, "short_side": [64, 96]},
         "surrogate": [{"kind": "tiny-autoencoder", "path": str(tiny_encoder_file)}],
         "objective": [{"kind": "encoder-shift"}],
@@ -44,7 +44,7 @@ def _batch(count: int = 2, first: int = 0) -> Batch:
 
 def _defender() -> torch.nn.Module:
     torch.manual_seed(0)
-    defender = create_defender("rid-n", width=8, head_width=4)
+    defender = create_defender("rid-n", width=8, detail_width=4)
     torch.nn.init.normal_(defender.to_image.conv.weight, std=0.2)  # type: ignore[union-attr]
     return defender.eval()
 

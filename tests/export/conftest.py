@@ -36,7 +36,7 @@ def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from rid_core.defenders import create_defender
 
     torch.manual_seed(3)
-    config = {"width": 16, "head_width": 8, "inner_blocks": 1}
+    config = {"width": 16, "detail_width": 8, "inner_blocks": 1}
     defender = create_defender("rid-n", **config)
     torch.nn.init.normal_(defender.to_image.conv.weight, std=0.3)
     path = tmp_path_factory.mktemp("checkpoint") / "small.safetensors"
@@ -70,6 +70,69 @@ def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="session")
+def small_file(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny defender as ONNX at 64 pixels, for tests that only read or refuse."""
+    from rid_export.pipeline import export
+    from rid_export.spec import ExportSpec
+
+    out = tmp_path_factory.mktemp("small")
+    (made,) = export([ExportSpec("onnx", resolution=64)], small_checkpoint, out)
+    assert made.error is None, made.error
+    return made.file
+
+
+@pytest.fixture(scope="session")
+def small_images() -> Any:
+    """Eight portraits and as many calibration images of 64 pixels, uint8 [8, 64, 64, 3] each."""
+    import numpy as np
+
+    from rid_export.calibration import make_calibration
+    from rid_export.portraits import bundled_portraits
+
+    portraits = np.stack([np.rint(image * 255) for image in bundled_portraits(64)])
+    return portraits.astype(np.uint8), make_calibration(None, 8, 64).images
+
+
+@pytest.fixture(scope="session")
+def small_tflite(small_checkpoint: Path, small_images: Any) -> Any:
+    """(graph, bytes of the float model with its layers named, grids) of the tiny defender."""
+    import litert_torch
+
+    from rid_core.checkpoint import load_checkpoint
+    from rid_core.quantization.grids import calibrate
+    from rid_export import tflite_edits
+    from rid_export.flatbuffer import Graph, read_model, write_model
+    from rid_export.graph import ExportGraph
+
+    defender, card = load_checkpoint(small_checkpoint)
+    graph = ExportGraph(defender, card.levels, "nhwc")
+    path = small_checkpoint.with_name("small.tflite")
+    litert_torch.convert(graph, sample_kwargs={"image": graph.example(64)}).export(str(path))
+    edited = Graph(read_model(path.read_bytes()))
+    tflite_edits.split_sums(edited)
+    weights = {name: value.numpy() for name, value in graph.defender.state_dict().items()}
+    tflite_edits.name_layers(edited, weights)
+    return graph, write_model(edited.model), calibrate(graph.defender, small_images[1])
+
+
+@pytest.fixture(scope="session")
+def small_onnx(small_checkpoint: Path, small_images: Any) -> Any:
+    """(graph, float ``ModelProto`` with its nodes named, grids) of the tiny defender."""
+    from rid_core.checkpoint import load_checkpoint
+    from rid_core.quantization.grids import calibrate
+    from rid_export.graph import ExportGraph
+    from rid_export.onnx_graph import name_nodes
+    from rid_export.spec import ExportSpec
+    from rid_export.targets.onnx import _export
+
+    defender, card = load_checkpoint(small_checkpoint)
+    graph = ExportGraph(defender, card.levels, "nchw")
+    model = _export(graph, ExportSpec("onnx", resolution=64))
+    name_nodes(model)
+    return graph, model, calibrate(graph.defender, small_images[1])
+
+
+@pytest.fixture(scope="session")
 def reference(checkpoint: Path, portrait: Any) -> Any:
     """What the gate compares with."""
     from rid_core.runtimes.torch_runtime import TorchRuntime
@@ -77,3 +140,19 @@ def reference(checkpoint: Path, portrait: Any) -> Any:
 
     runtime = TorchRuntime(checkpoint)
     return make_reference(lambda image: runtime.run(image)["delta"], [portrait], runtime.levels)
+
+
+@pytest.fixture
+def two_portraits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the gate look at two portraits only: a planted fault shows in any."""
+    from rid_export import portraits
+
+    few: dict[int, Any] = {}
+    sound = portraits.bundled_portraits
+
+    def first(resolution: int) -> Any:
+        if resolution not in few:
+            few[resolution] = sound(resolution)[:2]
+        return few[resolution]
+
+    monkeypatch.setattr(portraits, "bundled_portraits", first)

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,14 @@ def call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_help_is_quick_and_shows_examples() -> None:
-    times = []
+    times = []  # of the processor: what a busy machine does not lengthen
     for _ in range(5):
-        start = time.perf_counter()
+        start = os.times()
         done = call("--help")
-        times.append(time.perf_counter() - start)
+        end = os.times()
+        times.append(
+            end.children_user + end.children_system - start.children_user - start.children_system
+        )
     assert done.returncode == 0
     assert "rid-export --target tflite" in done.stdout
     assert "inspect" in done.stdout
@@ -58,7 +61,12 @@ def test_export_end_to_end(small_checkpoint: Path, tmp_path: Path) -> None:
     assert row["file"] == str(tmp_path / "rid-n.tflite")
     assert row["error"] is None
     assert row["parity"][0]["checks"][0]["name"] == "delta_sqnr_db"
-    assert [p.name for p in tmp_path.iterdir()] == ["rid-n.tflite"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "RidNTflite.kt",
+        "rid-n.export.html",
+        "rid-n.export.json",
+        "rid-n.tflite",
+    ]
     # Nothing of what converters print reaches the user.
     assert all(line.startswith("  ") for line in done.stderr.splitlines()), done.stderr
 

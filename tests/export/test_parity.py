@@ -126,7 +126,8 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
 def test_sound(reference: Any) -> None:
     outcome = gate(Fake(), reference, BOUNDS)
     assert outcome.portraits == 1
-    assert {check.name for check in outcome.checks} == {bound.name for bound in BOUNDS}
+    measured = {bound.name for bound in BOUNDS} - {"retained_shift"}  # needs an encoder
+    assert {check.name for check in outcome.checks} == measured
     assert all(check.passed for check in outcome.checks)
 
 

@@ -163,10 +163,9 @@ class MilProgram:
         dead: list[list[str]] = []
         needed = kept | self._constants.keys()
         for operation, _ in reversed(self._steps):
-            used = {name for ops in operation.operands.values() for name in ops} | {
-                name for name, _ in operation.outputs
-            }
-            names = {name for name in used if isinstance(name, str)} - needed
+            read = (name for operands in operation.operands.values() for name in operands)
+            used = {name for name in read if isinstance(name, str)}
+            names = (used | {name for name, _ in operation.outputs}) - needed
             dead.append(sorted(names))
             needed |= names
         return dead[::-1]

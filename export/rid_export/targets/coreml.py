@@ -4,40 +4,59 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rid_core.artifact import ArtifactMetadata, TensorInfo
 from rid_core.errors import RidError
+from rid_export.layers import LayerError, Notes, float_copy
 from rid_export.metadata import embed_coreml, float_tensors
 from rid_export.registry import Runner, Target, register_target
 from rid_export.spec import ExportSpec
 
 if TYPE_CHECKING:
-    from rid_export.graph import ExportGraph
-    from rid_export.mil import MilProgram
+    import numpy as np
 
-_FEATURES = {
-    "image": "Portrait, RGB, upright",
-    "protected": "The portrait with the perturbation added",
-    "delta": "Unit perturbation in [-1, 1], [1, 3, height, width]; times eps it is what was added",
+    from rid_export.graph import ExportGraph
+
+_COMPRESSED = {
+    "fp32": frozenset[str](),
+    "fp16": frozenset[str](),
+    "w8": frozenset(("constexpr_affine_dequantize",)),
+    "pal8": frozenset(("constexpr_lut_to_dense",)),
+    "int8": frozenset(("constexpr_affine_dequantize", "quantize")),
 }
+"""Operations that a program of each precision has, and that no other has."""
 
 
 @register_target
 class CoreMLTarget(Target):
     """Image types for ``image`` and ``protected``, an fp16 multi-array for ``delta``.
 
-    An output image takes no scale, so the graph multiplies by 255; and it holds 8 bits, so only
-    ``delta`` is precise enough to upsample for a larger photo.
+    An output image takes no scale, so the graph works in levels, 0 to 255; and it holds 8 bits, so
+    only ``delta`` is precise enough to upsample for a larger photo.
+
+    Precisions: ``fp32``; ``fp16``, which the Neural Engine computes in anyway; ``w8``, 8-bit linear
+    weights, and ``pal8``, weights as indices into 256 values per layer, both computed in fp16;
+    ``int8``, weights and activations in 8 bits. Palettes of 6 bits were measured at 20 to 25 dB,
+    below what is asked of compressed weights.
     """
 
     name = "coreml"
     suffix = ".mlpackage"
     format = "coreml"
     layout = "nchw"
+    precisions = tuple(_COMPRESSED)
+    reasons: ClassVar[Mapping[str, str]] = {
+        "w8a16": (
+            "Core ML has no 16-bit integer activations; the nearest is w8, whose activations are "
+            "16-bit floats"
+        ),
+        "uint8": "image and protected are image types, 8 bits per colour, as it is; leave --io out",
+        "nhwc": "an image type has no order of axes, and delta is NCHW; leave --layout out",
+        "dynamic": "an image type has one size; make one file per --resolution",
+    }
     packages = ("coremltools",)
     tools = ("torch", "coremltools")
     protected_scale = 255.0
@@ -53,39 +72,11 @@ class CoreMLTarget(Target):
 
         return typed(inputs), typed(outputs)
 
-    def convert(self, graph: ExportGraph, spec: ExportSpec, path: Path) -> None:
-        """Write the package."""
-        import coremltools as ct
-        import torch
+    def convert(self, graph: ExportGraph, spec: ExportSpec, path: Path) -> Notes | None:
+        """Write the package; of int8, return what quantization did."""
+        from rid_export.coreml.package import write_package
 
-        example = graph.example(spec.resolution)
-        program = torch.export.export(graph, (example,)).run_decompositions({})
-        rgb = ct.colorlayout.RGB
-        kinds = {
-            "protected": ct.ImageType("protected", color_layout=rgb),
-            "delta": ct.TensorType("delta", dtype=np.float16),
-        }
-        model = ct.convert(
-            program,
-            convert_to="mlprogram",
-            inputs=[
-                ct.ImageType("image", shape=tuple(example.shape), scale=1 / 255, color_layout=rgb)
-            ],
-            outputs=[kinds[name] for name in graph.outputs],
-            minimum_deployment_target=ct.target.iOS17,
-            compute_precision=ct.precision.FLOAT32,
-            skip_model_load=True,
-        )
-        for name in ("image", *graph.outputs):
-            features = model.input_description if name == "image" else model.output_description
-            features[name] = _FEATURES[name]
-        model.short_description = (
-            "Adds a bounded perturbation to a portrait that hinders its use in personalizing "
-            "diffusion models"
-        )
-        model.save(str(path))
-        # A debugging aid of coremltools that no runtime reads; most of a small package's bytes.
-        (path / "executorch_debug_handle_mapping.json").unlink(missing_ok=True)
+        return write_package(graph, spec, path)
 
     def embed(self, path: Path, text: str) -> None:
         """Put the metadata block into the package."""
@@ -93,20 +84,36 @@ class CoreMLTarget(Target):
 
     def runners(self, path: Path) -> list[Runner]:
         """Core ML itself on a Mac, and our interpreter of the program everywhere."""
-        from rid_export.mil import MilProgram
+        from rid_export.coreml.runner import MilRunner
 
-        interpreter = MilRunner(MilProgram.load(path))
+        interpreter = MilRunner.load(path)
         if sys.platform == "darwin":
             from rid_core.runtimes.coreml_runtime import CoreMLRuntime
 
             return [CoreMLRuntime(path, sealed=False), interpreter]
         return [interpreter]
 
+    def layer_errors(self, path: Path, images: Sequence[np.ndarray]) -> list[LayerError]:
+        """Compare a compressed package with its fp16 copy layer by layer."""
+        from rid_export.coreml.quantizer import package_layer_errors
+
+        copy = float_copy(path)
+        return package_layer_errors(copy, path, images) if copy.exists() else []
+
+    def remarks(self, path: Path) -> tuple[str, ...]:
+        """That Core ML did not run it, where it did not."""
+        if sys.platform == "darwin":
+            return ()
+        return ("not run in Core ML, which only a Mac has; the figures are our interpreter's",)
+
     def inspect(self, path: Path, metadata: ArtifactMetadata) -> None:
-        """Hold the package's features against the metadata."""
+        """Hold the package's features, and how it is compressed, against the metadata."""
         import coremltools as ct
 
-        description = ct.utils.load_spec(str(path)).description
+        from rid_export.coreml.activations import block_of
+
+        spec = ct.utils.load_spec(str(path))
+        description = spec.description
         found = {f.name: _feature(f) for f in (*description.input, *description.output)}
         for info in (*metadata.inputs, *metadata.outputs):
             if found.get(info.name) != (info.dtype, info.shape):
@@ -114,6 +121,11 @@ class CoreMLTarget(Target):
                     f"{path}: the package has {info.name} as {found.get(info.name)}, its metadata "
                     f"says {(info.dtype, info.shape)}"
                 )
+        marks = frozenset[str]().union(*_COMPRESSED.values())
+        present = marks & {operation.type for operation in block_of(spec).operations}
+        if present != _COMPRESSED.get(metadata.precision):
+            listed = ", ".join(sorted(present)) or "nothing compressed"
+            raise RidError(f"{path}: not the {metadata.precision} it says: it has {listed}")
 
 
 def _feature(feature: Any) -> tuple[str, tuple[int, ...]]:
@@ -125,23 +137,3 @@ def _feature(feature: Any) -> tuple[str, tuple[int, ...]]:
         return dtype, (1, 3, kind.imageType.height, kind.imageType.width)
     array = kind.multiArrayType
     return array.ArrayDataType.Name(array.dataType).lower(), tuple(array.shape)
-
-
-class MilRunner:
-    """The interpreter of ML programs as a runner: 8-bit images in and out, as in an app."""
-
-    def __init__(self, program: MilProgram) -> None:
-        self.name = "rid_export.mil, a reference interpreter (not Core ML)"
-        self._program = program
-
-    def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name for a float32 image [H, W, 3] in [0, 1]."""
-        pixels = np.rint(image * 255).clip(0, 255).astype(np.uint8)
-        raw = self._program.predict({"image": pixels})
-        plain = {}
-        for name, value in raw.items():
-            if value.dtype == np.uint8:
-                plain[name] = value.astype(np.float32) / 255
-            else:
-                plain[name] = value[0].astype(np.float32).transpose(1, 2, 0)
-        return plain

@@ -1,0 +1,1 @@
+"""The benchmark harness: how fast, how faithful, how does it compare."""

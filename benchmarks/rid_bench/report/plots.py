@@ -1,0 +1,252 @@
+"""Plots as inline SVG, made for a phone's width first; colours come from the page's style."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+WIDTH = 360
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 14, 40
+
+
+def escape(value: object) -> str:
+    """Text for HTML and SVG."""
+    return html.escape(str(value))
+
+
+def duration(seconds: float) -> str:
+    """For people: ``3.2 ms``, ``1.4 s``, ``5.1 min``."""
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.0f} µs"
+    if seconds < 1:
+        return f"{seconds * 1e3:.3g} ms"
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min"
+
+
+def size(value: float) -> str:
+    """For people: ``27 MB``, ``1.1 GB``."""
+    return f"{value / 1e9:.3g} GB" if value >= 1e9 else f"{value / 1e6:.3g} MB"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar.
+
+    Attributes:
+        label: written above it.
+        value: its length.
+        mark: end of a thin line, such as the 90th percentile; none if None.
+        note: after the value.
+        accent: whether it stands out.
+    """
+
+    label: str
+    value: float
+    mark: float | None = None
+    note: str = ""
+    accent: bool = False
+
+
+def bars(
+    items: Sequence[Bar], title: str, form: Callable[[float], str], *, logarithmic: bool = False
+) -> str:
+    """Horizontal bars, each under its label; empty without items."""
+    if not items:
+        return ""
+    step, thick = 34, 11
+    tops = [max(bar.value, bar.mark or 0) for bar in items]
+    low = min(bar.value for bar in items) / 3
+    room = WIDTH - 4 - 112
+
+    def length(value: float) -> float:
+        if logarithmic:
+            share = math.log(max(value, low) / low) / math.log(max(max(tops) / low, 1.0001))
+        else:
+            share = value / max(max(tops), 1e-12)
+        return max(1.0, room * share)
+
+    parts = []
+    for number, bar in enumerate(items):
+        y = number * step
+        kind = "bar accent" if bar.accent else "bar"
+        end = length(bar.value)
+        parts.append(f'<text x="2" y="{y + 11}">{escape(bar.label)}</text>')
+        parts.append(
+            f'<rect class="{kind}" x="2" y="{y + 16}" width="{end:.1f}" height="{thick}" rx="2"/>'
+        )
+        text_at = end
+        if bar.mark is not None and bar.mark > bar.value:
+            far = length(bar.mark)
+            middle = y + 16 + thick / 2
+            parts.append(
+                f'<path class="whisker" d="M{2 + end:.1f} {middle}H{2 + far:.1f}'
+                f'M{2 + far:.1f} {middle - 4}v8"/>'
+            )
+            text_at = far
+        words = form(bar.value) + (f" {bar.note}" if bar.note else "")
+        parts.append(
+            f'<text class="value" x="{text_at + 8:.1f}" y="{y + 26}">{escape(words)}</text>'
+        )
+    return _svg("".join(parts), len(items) * step, title)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a scatter.
+
+    Attributes:
+        x: horizontal.
+        y: vertical.
+        label: beside it, or on it if it is a single sign and there is room; none if empty.
+        radius: in the plot's units.
+        series: 0 or 1: its colour.
+        tip: shown when pointed at.
+    """
+
+    x: float
+    y: float
+    label: str = ""
+    radius: float = 4.0
+    series: int = 0
+    tip: str = ""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis.
+
+    Attributes:
+        label: with the unit.
+        low: where it begins.
+        high: where it ends.
+        logarithmic: whether it is.
+    """
+
+    label: str
+    low: float
+    high: float
+    logarithmic: bool = False
+
+    def place(self, value: float) -> float:
+        """Position in [0, 1]; values outside are put on the edge."""
+        if self.logarithmic:
+            value = max(value, self.low)
+            share = math.log(value / self.low) / math.log(self.high / self.low)
+        else:
+            share = (value - self.low) / (self.high - self.low)
+        return min(max(share, 0.0), 1.0)
+
+    def ticks(self) -> list[float]:
+        """Round values along the axis."""
+        if self.logarithmic:
+            first = math.ceil(math.log10(self.low) - 1e-9)
+            last = math.floor(math.log10(self.high) + 1e-9)
+            decades = [10.0**power for power in range(first, last + 1)]
+            if len(decades) > 2:
+                return decades
+            return [
+                m * 10.0**power
+                for power in range(first - 1, last + 1)
+                for m in (1, 2, 5)
+                if self.low <= m * 10.0**power <= self.high
+            ]
+        rough = (self.high - self.low) / 5
+        unit = 10.0 ** math.floor(math.log10(rough))
+        step = next(m * unit for m in (1, 2, 5, 10) if m * unit >= rough)
+        first = math.ceil(self.low / step - 1e-9)
+        return [n * step for n in range(first, int(self.high / step + 1e-9) + 1)]
+
+
+def axis_for(label: str, values: Sequence[float], *, logarithmic: bool, zero: bool = False) -> Axis:
+    """An axis with some air around ``values``."""
+    low, high = min(values), max(values)
+    if logarithmic:
+        return Axis(label, low / 1.6, high * 1.6, True)
+    span = (high - low) or abs(high) or 1.0
+    return Axis(label, 0.0 if zero else low - 0.15 * span, high + 0.15 * span)
+
+
+def scatter(
+    points: Sequence[Point],
+    x: Axis,
+    y: Axis,
+    title: str,
+    *,
+    lines: Sequence[Sequence[tuple[float, float]]] = (),
+    height: int = 260,
+) -> str:
+    """Points and lines between two axes."""
+
+    def at(horizontal: float, vertical: float) -> tuple[float, float]:
+        return (
+            _LEFT + (WIDTH - _LEFT - _RIGHT) * x.place(horizontal),
+            height - _BOTTOM - (height - _TOP - _BOTTOM) * y.place(vertical),
+        )
+
+    parts = []
+    for tick in x.ticks():
+        place, bottom = at(tick, y.low)
+        parts.append(f'<path class="grid" d="M{place:.1f} {_TOP}V{bottom:.1f}"/>')
+        parts.append(
+            f'<text class="tick" x="{place:.1f}" y="{bottom + 15:.1f}" text-anchor="middle">'
+            f"{tick:g}</text>"
+        )
+    for tick in y.ticks():
+        left, place = at(x.low, tick)
+        parts.append(f'<path class="grid" d="M{left} {place:.1f}H{WIDTH - _RIGHT}"/>')
+        parts.append(
+            f'<text class="tick" x="{left - 5}" y="{place + 4:.1f}" text-anchor="end">'
+            f"{tick:g}</text>"
+        )
+    for line in lines:
+        path = " ".join(f"{a:.1f},{b:.1f}" for a, b in (at(*point) for point in line))
+        parts.append(f'<polyline class="line" points="{path}"/>')
+    taken: list[tuple[float, float]] = []
+    for point in points:
+        a, b = at(point.x, point.y)
+        tip = f"<title>{escape(point.tip or point.label)}</title>"
+        parts.append(
+            f'<circle class="s{point.series}" cx="{a:.1f}" cy="{b:.1f}" r="{point.radius:.1f}">'
+            f"{tip}</circle>"
+        )
+        if len(point.label) == 1 and point.radius > 5:
+            parts.append(
+                f'<text class="inside" x="{a:.1f}" y="{b + 4:.1f}" text-anchor="middle">'
+                f"{escape(point.label)}</text>"
+            )
+        elif point.label:
+            parts.append(_beside(point.label, a, b, point.radius, taken))
+    parts.append(
+        f'<text class="name" x="{(WIDTH + _LEFT) / 2}" y="{height - 6}" text-anchor="middle">'
+        f"{escape(x.label)}</text>"
+    )
+    parts.append(
+        f'<text class="name" transform="translate(11 {(height - _BOTTOM) / 2}) rotate(-90)" '
+        f'text-anchor="middle">{escape(y.label)}</text>'
+    )
+    return _svg("".join(parts), height, title)
+
+
+def _beside(text: str, a: float, b: float, radius: float, taken: list[tuple[float, float]]) -> str:
+    """A label on the side where there is room, not on top of another."""
+    right = a < WIDTH * 0.6
+    x = a + radius + 4 if right else a - radius - 4
+    y = b + 4
+    for _ in range(8):
+        if all(abs(y - other) > 12 or abs(a - place) > 130 for place, other in taken):
+            break
+        y += 13
+    taken.append((a, y))
+    anchor = "start" if right else "end"
+    return (
+        f'<text class="label" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+    )
+
+
+def _svg(inside: str, height: float, title: str) -> str:
+    frame = f'viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}"'
+    return f"<svg {frame}>{inside}</svg>"

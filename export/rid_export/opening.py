@@ -1,0 +1,145 @@
+"""Open anything that can be run: an exported file of any target, a checkpoint, a bundled preset."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rid_core.artifact import (
+    FORMATS,
+    ArtifactMetadata,
+    artifact_format,
+    check_digest,
+    payload_size,
+    read_metadata,
+)
+from rid_core.errors import MissingExtraError, RidError
+from rid_core.operators import operator_counts
+from rid_export.isolation import captured
+from rid_export.preparation import scratch_folder
+from rid_export.registry import Runner, Target, get_target, list_targets
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A defender that is ready to run.
+
+    Attributes:
+        path: of the file.
+        kind: ``checkpoint``, or the format and the precision, such as ``TFLite int8``.
+        runner: what runs it; the runtime that apps use, where this machine has it.
+        preset: name of the defender.
+        levels: bound in 8-bit levels.
+        stride: multiple of pixels that it works in.
+        fixed_size: the only height and width accepted, or None.
+        weights: SHA-256 of the checkpoint's weights.
+        size: bytes.
+        operators: how often each occurs; none for a checkpoint.
+    """
+
+    path: Path
+    kind: str
+    runner: Runner
+    preset: str
+    levels: int
+    stride: int
+    fixed_size: int | None
+    weights: str
+    size: int
+    operators: dict[str, int]
+
+
+@contextlib.contextmanager
+def hushed() -> Iterator[None]:
+    """Keep what runtimes print away from the user; what they refuse arrives as an exception."""
+    with scratch_folder() as folder, captured(folder / "log"):
+        yield
+
+
+def target_of(metadata: ArtifactMetadata, path: Path) -> Target:
+    """The target that wrote a file.
+
+    Raises:
+        RidError: none of this version's targets writes that format.
+        MissingExtraError: what runs it is not installed.
+    """
+    for name in list_targets():
+        target = get_target(name)
+        if target.format == metadata.format:
+            return target
+    raise RidError(f"{path}: no target of this version writes {FORMATS[metadata.format]} files")
+
+
+@contextlib.contextmanager
+def needs_extra() -> Iterator[None]:
+    """Say of a package that is not installed which extra brings it.
+
+    Raises:
+        MissingExtraError: instead of ``ImportError``.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtraError(str(error.name or error), "export") from None
+
+
+def open_runners(target: Target, path: Path) -> list[Runner]:
+    """All runtimes of this machine that can run the file, the one that apps use first.
+
+    Raises:
+        RidError: a runtime refuses the file.
+        MissingExtraError: a package is missing.
+    """
+    with needs_extra():
+        return target.runners(path)
+
+
+def open_any(path_or_preset: str | Path) -> Opened:
+    """Open a checkpoint, an exported file or a bundled preset; what it is, its content tells.
+
+    Raises:
+        RidError: missing, damaged, foreign or altered file.
+        MissingExtraError: what runs it is not installed.
+    """
+    from rid_core.checkpoint import find_checkpoint
+
+    path = Path(path_or_preset)
+    if not path.exists():
+        path = find_checkpoint(path_or_preset)
+    if artifact_format(path) == "torch":
+        return _open_checkpoint(path)
+    metadata = read_metadata(path)
+    check_digest(path, metadata)
+    return Opened(
+        path=path,
+        kind=f"{FORMATS[metadata.format]} {metadata.precision}",
+        runner=open_runners(target_of(metadata, path), path)[0],
+        preset=metadata.preset,
+        levels=metadata.levels,
+        stride=metadata.stride,
+        fixed_size=metadata.fixed_size,
+        weights=metadata.weights,
+        size=payload_size(path),
+        operators=operator_counts(path),
+    )
+
+
+def _open_checkpoint(path: Path) -> Opened:
+    from rid_core.checkpoint import weights_digest
+    from rid_core.runtimes.torch_runtime import TorchRuntime
+
+    runtime = TorchRuntime(path)
+    return Opened(
+        path=path,
+        kind="checkpoint",
+        runner=runtime,
+        preset=runtime.preset,
+        levels=runtime.levels,
+        stride=runtime.stride,
+        fixed_size=runtime.fixed_size,
+        weights=weights_digest(runtime.defender),
+        size=payload_size(path),
+        operators={},
+    )

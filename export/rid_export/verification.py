@@ -1,0 +1,163 @@
+"""Put an existing file through the gate once more."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rid_core.artifact import FORMATS, ArtifactMetadata, Parity, check_digest, read_metadata
+from rid_core.errors import RidError
+from rid_export import parity
+from rid_export.opening import needs_extra, open_runners, target_of
+
+if TYPE_CHECKING:
+    from rid_core.runtimes.torch_runtime import TorchRuntime
+    from rid_export.registry import Runner
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found of a file that passed.
+
+    Attributes:
+        path: the file.
+        checkpoint: what it was held against.
+        metadata: what the file says of itself.
+        parity: one entry per runtime.
+    """
+
+    path: Path
+    checkpoint: Path
+    metadata: ArtifactMetadata
+    parity: tuple[Parity, ...]
+
+
+def verify(
+    path: Path, against: str | Path | None = None, *, notify: Callable[[str], None] = lambda _: None
+) -> Verification:
+    """Hold an exported file against the network it claims to be made from.
+
+    The digest comes first, then what the metadata claims, then the figures that only running it
+    can give: the same bounds as at export, in every runtime that this machine has.
+
+    Args:
+        path: the file.
+        against: a checkpoint or a bundled preset; the bundled preset of the file's name if None.
+        notify: called with one line per step.
+
+    Raises:
+        RidError: it fails; the text says where and the likely cause.
+        MissingExtraError: what reads or runs it is not installed.
+    """
+    from rid_core.checkpoint import find_checkpoint
+    from rid_core.runtimes.torch_runtime import TorchRuntime
+
+    metadata = read_metadata(path)
+    check_digest(path, metadata)
+    checkpoint = find_checkpoint(against or metadata.preset)
+    torch_runtime = TorchRuntime(checkpoint)
+    check_claims(path, metadata, torch_runtime, checkpoint)
+    target = target_of(metadata, path)
+    if path.suffix != target.suffix:
+        raise RidError(
+            f"{path}: {FORMATS[metadata.format]} by its content, so no app can open it by this "
+            f"name; call it {path.stem}{target.suffix}"
+        )
+    with needs_extra():
+        target.inspect(path, metadata)
+    runners = open_runners(target, path)
+    reference = reference_of(torch_runtime, metadata.resolution, notify)
+    outputs = tuple(info.name for info in metadata.outputs)
+    rounded = target.rounded or "uint8" in {info.dtype for info in metadata.outputs}
+    bounds = parity.thresholds(metadata.precision, metadata.levels, rounded=rounded)
+    entries = []
+    for runner in runners:
+        notify(f"running it in {runner.name}")
+        with _refusals_of(runner):
+            entries.append(parity.gate(runner, reference, bounds, outputs))
+            if metadata.dynamic and len(entries) == 1:
+                parity.gate(runner, _oblong(reference, metadata.stride), bounds, outputs)
+    return Verification(path, checkpoint, metadata, tuple(entries))
+
+
+def reference_of(
+    torch_runtime: TorchRuntime, resolution: int, notify: Callable[[str], None]
+) -> parity.Reference:
+    """The float32 network's answers on the gate's portraits.
+
+    Raises:
+        RidError: the network does not work at that resolution, or is untrained.
+    """
+    from rid_export.portraits import bundled_portraits
+
+    notify(f"running {torch_runtime.preset} in torch on the portraits")
+    return parity.make_reference(
+        lambda image: torch_runtime.run(image)["delta"],
+        bundled_portraits(resolution),
+        torch_runtime.levels,
+    )
+
+
+@contextlib.contextmanager
+def _refusals_of(runner: Runner) -> Iterator[None]:
+    """One line of what a runtime raises over a file that it opened and cannot run."""
+    try:
+        yield
+    except RidError:
+        raise
+    except Exception as error:  # noqa: BLE001 - runtimes raise all kinds
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise RidError(
+            f"{runner.name} cannot run it, so its metadata (sizes, types) are not about this "
+            f"network, or it is damaged: {reason}"
+        ) from None
+
+
+def _oblong(reference: parity.Reference, stride: int) -> parity.Reference:
+    """Two portraits in another shape, for files that take any: a quarter less wide."""
+    width = max(reference.portraits[0].shape[1] * 3 // 4 // stride * stride, stride)
+    images = [np.ascontiguousarray(image[:, :width]) for image in reference.portraits[:2]]
+    return parity.make_reference(reference.predict, images, reference.levels)
+
+
+def check_claims(
+    path: Path, metadata: ArtifactMetadata, torch_runtime: TorchRuntime, checkpoint: Path
+) -> None:
+    """Refuse metadata that cannot be about this checkpoint, or that breaks the contract.
+
+    Raises:
+        RidError: names what contradicts what.
+    """
+    from rid_core.checkpoint import weights_digest
+
+    for name, wanted in (
+        ("preset", torch_runtime.preset),
+        ("levels", torch_runtime.levels),
+        ("stride", torch_runtime.stride),
+        ("weights", weights_digest(torch_runtime.defender)),
+    ):
+        found = getattr(metadata, name)
+        if found != wanted:
+            raise RidError(
+                f"{path}: not made from {checkpoint}: its metadata says {name} {found}, the "
+                f"checkpoint has {wanted}; name the right one with --against, or export it again"
+            )
+    names = [info.name for info in metadata.outputs]
+    if [info.name for info in metadata.inputs] != ["image"] or "delta" not in names:
+        raise RidError(
+            f"{path}: its metadata breaks the contract: an input image and an output delta are "
+            "needed; export it again"
+        )
+    size = metadata.resolution
+    square = (1, size, size, 3) if metadata.layout == "nhwc" else (1, 3, size, size)
+    for info in (*metadata.inputs, *metadata.outputs):
+        if info.shape != square:
+            raise RidError(
+                f"{path}: its metadata contradicts itself: {info.name} is {list(info.shape)}, but "
+                f"{size} pixels in {metadata.layout} are {list(square)}; export it again"
+            )

@@ -1,0 +1,1 @@
+"""Training of small surrogates: a diffusion model of faces, and encoders."""

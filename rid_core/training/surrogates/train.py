@@ -1,0 +1,121 @@
+"""Train a surrogate by its kind. To add one, write a config and a task and register them here."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from rid_core.errors import RidError
+from rid_core.training.data import CropDataset, list_portraits
+from rid_core.training.fit import Task, accelerator_for, fit, on_first
+from rid_core.training.settings import TrainingConfig, check, read_toml
+from rid_core.training.surrogates.config import (
+    AutoencoderConfig,
+    FacesSection,
+    LatentAutoencoderConfig,
+    LatentDiffusionConfig,
+)
+from rid_core.training.surrogates.latents import FaceLatents, face_latents
+
+_CONFIGS: dict[str, type[TrainingConfig]] = {
+    "autoencoder": AutoencoderConfig,
+    "latent-autoencoder": LatentAutoencoderConfig,
+    "latent-diffusion": LatentDiffusionConfig,
+}
+
+
+def parse_surrogate_config(raw: dict[str, Any], source: str = "config") -> TrainingConfig:
+    """Check the configuration of a surrogate's training.
+
+    Raises:
+        RidError: an unknown kind or key (the nearest is named), or a value out of range.
+    """
+    kind = str(raw.get("kind", ""))
+    if kind not in _CONFIGS:
+        near = difflib.get_close_matches(kind, _CONFIGS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(_CONFIGS)}"
+        raise RidError(f"{source}: no kind of surrogate is called {kind!r}; {hint}")
+    return check(_CONFIGS[kind], raw, source)
+
+
+def load_surrogate_config(path: str | Path, assignments: tuple[str, ...] = ()) -> TrainingConfig:
+    """Read a TOML file; ``assignments`` such as ``"optim.steps=100"`` override it.
+
+    Raises:
+        RidError: no such file, not TOML, an unknown kind or key or a value out of range.
+    """
+    return parse_surrogate_config(read_toml(Path(path), assignments), str(path))
+
+
+def train_surrogate(
+    config: TrainingConfig,
+    output: Path,
+    *,
+    restart: bool = False,
+    quiet: bool = False,
+    minutes: float | None = None,
+) -> Path:
+    """Train a surrogate; continues a run that ``output`` already holds, bit for bit.
+
+    Args:
+        config: of a registered kind.
+        output: folder for the state, the log, sample sheets, and the trained model.
+        restart: begin anew even if ``output`` holds a run.
+        quiet: no progress bar.
+        minutes: after so many, save and write what is there; the next call goes on.
+
+    Returns:
+        Folder of the trained model, which ``open_surrogate`` opens.
+
+    Raises:
+        RidError: unfit data or weights, a state of another configuration, too little memory, or a
+            loss that is not finite (the last good state stays).
+    """
+    accelerator = accelerator_for(config.optim, output)
+    task = _task(config, output, accelerator, quiet)
+    return fit(task, accelerator, output, restart=restart, quiet=quiet, minutes=minutes)
+
+
+def _task(config: TrainingConfig, output: Path, accelerator: Any, quiet: bool) -> Task:
+    processes = accelerator.num_processes
+    if isinstance(config, AutoencoderConfig):
+        from rid_core.training.surrogates.autoencoder import AutoencoderTask
+
+        data = config.data
+        paths = on_first(accelerator, lambda: list_portraits(data.folder, data.exclude))
+        dataset = CropDataset(paths, data.crop, data.short_side, config.optim.seed)
+        return AutoencoderTask(config, output, dataset, processes)
+    if isinstance(config, LatentAutoencoderConfig):
+        from rid_core.training.surrogates.narrowing import NarrowingTask
+
+        faces = _faces(config.data, config.base.encoder, accelerator, quiet)
+        return NarrowingTask(config, output, faces, processes)
+    assert isinstance(config, LatentDiffusionConfig)
+    from rid_core.training.surrogates.diffusion import DiffusionTask
+
+    faces = _faces(config.data, config.base.encoder, accelerator, quiet)
+    return DiffusionTask(config, output, faces, processes)
+
+
+def _faces(section: FacesSection, encoder: Path, accelerator: Any, quiet: bool) -> FaceLatents:
+    from tqdm.auto import tqdm
+
+    disabled = quiet or not accelerator.is_local_main_process
+    with tqdm(unit="photo", desc="align and encode", disable=disabled) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        found: list[FaceLatents] = []
+
+        def read() -> bool:
+            found.append(face_latents(section, encoder, progress))
+            return True
+
+        # The first process fills the cache, the others read it.
+        on_first(accelerator, read)
+        if not found:
+            read()
+    return found[0]

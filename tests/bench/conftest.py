@@ -1,0 +1,137 @@
+"""One tiny defender, exported once per session at 64 x 64, and a reference of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # workers import bench_sessions by name
+
+SIDE = 64
+
+
+def tiny(seed: int, folder: Path) -> Path:
+    import torch
+
+    from rid_core.checkpoint import ModelCard, save_checkpoint
+    from rid_core.defenders import create_defender
+
+    config = {"width": 16, "detail_width": 8, "inner_blocks": 1}
+    torch.manual_seed(seed)
+    defender = create_defender("rid-n", **config)
+    torch.nn.init.normal_(defender.to_image.conv.weight, std=0.3)
+    path = folder / "tiny.safetensors"
+    save_checkpoint(path, defender, ModelCard("rid-n", levels=8, config=config))
+    return path
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny(3, tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture(scope="session")
+def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """``rid-n.tflite`` and ``rid-n.onnx`` of the tiny defender, by target."""
+    from rid_export.pipeline import export
+    from rid_export.spec import ExportSpec
+
+    out = tmp_path_factory.mktemp("dist")
+    specs = [ExportSpec(target=target, resolution=SIDE) for target in ("tflite", "onnx")]
+    results = export(specs, checkpoint, out)
+    assert [result.error for result in results] == [None, None]
+    return {spec.target: result.file for spec, result in zip(specs, results, strict=True)}
+
+
+@pytest.fixture(scope="session")
+def reference(checkpoint: Path) -> Any:
+    from rid_bench import reference as references
+    from rid_bench.photos import gate_photos
+
+    names, images = gate_photos(SIDE)
+    return references.make(checkpoint, names[:2], images[:2])
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> str:
+    file = tmp_path / "photo.npy"
+    np.save(file, np.zeros((SIDE, SIDE, 3), np.uint8))
+    return str(file)
+
+
+@pytest.fixture
+def stub(photo: str) -> Callable[..., dict[str, Any]]:
+    """``stub("Stub", seconds=0.01)`` is a cell of :mod:`bench_sessions`."""
+
+    def make(
+        kind: str = "Stub", *, threads: int = 1, rounds: int | None = None, **about: Any
+    ) -> dict[str, Any]:
+        cell: dict[str, Any] = {
+            "opener": f"bench_sessions:{kind}",
+            "path": "",
+            "about": about,
+            "threads": threads,
+            "photo": photo,
+            "labels": {"name": about.get("letter", kind)},
+        }
+        return cell | ({"rounds": rounds} if rounds else {})
+
+    return make
+
+
+def a_cell(name: str = "rid-s", median: float = 0.01, **other: Any) -> dict[str, Any]:
+    """A measured cell as results hold it."""
+    spread = other.pop("spread", 0.02)
+
+    def summary(scale: float) -> dict[str, Any]:
+        middle = median * scale
+        return {
+            "count": 50,
+            "minimum": middle * 0.95,
+            "median": middle,
+            "p90": middle * (1 + spread),
+            "p99": middle * (1 + 2 * spread),
+            "mean": middle,
+            "spread": spread,
+        }
+
+    return {
+        "name": name,
+        "format": "TFLite",
+        "precision": "fp32",
+        "weights": "w" * 64,
+        "resolution": 512,
+        "levels": 8,
+        "size_bytes": 1_000_000,
+        "runtime": "LiteRT 2.3.0, XNNPACK",
+        "runtime_key": "litert",
+        "kernels": "xnnpack",
+        "threads": 2,
+        "error": None,
+        "multiply_adds": 900_000_000,
+        "load_s": 0.03,
+        "first_s": 0.02,
+        "memory_bytes": 30_000_000,
+        "network": summary(0.9),
+        "pre": summary(0.05),
+        "post": summary(0.05),
+        "total": summary(1.0),
+        "rounds": [median * 0.9 * (1 + 0.001 * n) for n in range(8)],
+        "cpu_share": 0.95,
+        "joules": None,
+    } | other
+
+
+@pytest.fixture
+def cell() -> Callable[..., dict[str, Any]]:
+    return a_cell
+
+
+@pytest.fixture
+def machine() -> dict[str, Any]:
+    return {"cpu": "Test CPU", "cores": 2, "name": "test machine", "load_before": 0.0}

@@ -1,0 +1,131 @@
+"""This machine: plans, and one small run of everything."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rid_bench import results
+from rid_bench.artefacts import open_all
+from rid_bench.devices import host
+from rid_bench.results import Run
+from rid_core.errors import RidError
+
+SMALL = {"depth": 1, "width": 16, "heads": 2, "image_size": 64}
+
+
+def quick(**other: Any) -> host.Options:
+    base: dict[str, Any] = {
+        "threads": [1],
+        "rounds": 1,
+        "batch": 0.0,
+        "dit_config": SMALL,
+        "megapixels": (),
+        "profile": False,
+    }
+    return host.Options(**(base | other))
+
+
+def test_everything_once(exported: dict[str, Path], checkpoint: Path, tmp_path: Path) -> None:
+    artefacts, checkpoints = open_all([*exported.values(), checkpoint], 64)
+    kept: list[Run] = []
+    target = tmp_path / "bench.json"
+
+    def keep(run: Run) -> None:
+        kept.append(run)
+        results.save(target, [run])
+        (again,) = results.load(target)  # readable at every moment
+        assert again.complete == run.complete
+
+    options = quick(profile=True, runtimes=("litert", "onnxruntime", "torch"))
+    found = host.run(artefacts, checkpoints, options, keep=keep)
+    assert found.complete
+    assert found.note is None
+    assert len(kept) >= 4
+    assert {(cell["format"], cell["error"]) for cell in found.cells} == {
+        ("TFLite", None),
+        ("ONNX", None),
+        ("torch", None),
+    }
+    for cell in found.cells:
+        assert cell["name"] == "rid-n"
+        assert cell["total"]["median"] > 0
+        assert cell["size_bytes"] > 0
+    assert {row["name"] for row in found.peers} >= {"rid-dit", "Mist"}
+    assert all(row["total"]["median"] > 0 for row in found.peers)
+    assert sorted((p["kind"], p["what"].split()[0]) for p in found.peaks) == [
+        ("copy", "numpy"),
+        ("matmul", "numpy"),
+        ("matmul", "torch"),
+    ]
+    assert [row["error"] for row in found.layers] == [None, None]
+
+
+def photo(side: int) -> str:
+    return f"{side}.npy"
+
+
+def test_plan_is_files_by_runtimes_by_threads(exported: dict[str, Path], checkpoint: Path) -> None:
+    artefacts, checkpoints = open_all([*exported.values(), checkpoint], 64)
+    options = quick(
+        kernels=("xnnpack", "builtin"), runtimes=("litert", "onnxruntime", "tensorflow", "torch")
+    )
+    cells = host.network_cells(artefacts, checkpoints, options, [1, 2], photo)
+    plan = [(c["labels"]["runtime_key"], c["kernels"], c["threads"]) for c in cells]
+    assert plan == [
+        ("litert", "xnnpack", 1),
+        ("litert", "xnnpack", 2),
+        ("litert", "builtin", 1),
+        ("litert", "builtin", 2),
+        ("onnxruntime", "xnnpack", 1),
+        ("onnxruntime", "xnnpack", 2),
+        ("tensorflow", "xnnpack", 1),
+        ("tensorflow", "xnnpack", 2),
+        ("torch", "xnnpack", 1),
+        ("torch", "xnnpack", 2),
+    ]
+    assert {cell["photo"] for cell in cells} == {"64.npy"}
+
+
+def test_core_ml_is_planned_on_a_mac_alone(
+    exported: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artefacts, _ = open_all(list(exported.values()))
+    monkeypatch.setattr(host.importlib.util, "find_spec", lambda _: True)
+    for system, wanted in (("linux", False), ("darwin", True)):
+        monkeypatch.setattr(host.sys, "platform", system)
+        artefact = artefacts[0]
+        package = type(artefact)(
+            artefact.path, __import__("dataclasses").replace(artefact.metadata, format="coreml")
+        )
+        cells = host.network_cells([package], [], quick(), [1], photo)
+        assert bool(cells) is wanted
+    assert sys.platform == "darwin"  # still patched: the loop above was about host.sys
+
+
+def test_nothing_to_measure(checkpoint: Path) -> None:
+    _, checkpoints = open_all([checkpoint], 64)
+    with pytest.raises(RidError, match="nothing to measure"):
+        host.run([], checkpoints, quick(runtimes=("litert",)))
+    with pytest.raises(RidError, match="no runtime is called 'tensorrt'"):
+        host.run([], checkpoints, quick(runtimes=("tensorrt",)))
+
+
+def test_an_interruption_is_a_result(
+    exported: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artefacts, _ = open_all([exported["onnx"]])
+
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(host.profiles, "profile", interrupted)
+    kept: list[Run] = []
+    options = quick(peers=False, profile=True)
+    found = host.run(artefacts, [], options, keep=kept.append)
+    assert (found.complete, found.note) == (False, "interrupted")
+    assert found.cells[0]["total"]["median"] > 0
+    assert kept[-1] is found

@@ -1,0 +1,64 @@
+/** Figures as people read them. */
+
+import type { Verdict } from "../core/budget.ts";
+import type { Format, ModelInfo, Opened } from "../protocol.ts";
+
+/** A time: 86 ms, 1.3 s. */
+export function duration(milliseconds: number): string {
+  return milliseconds < 1000
+    ? `${Math.round(milliseconds)} ms`
+    : `${(milliseconds / 1000).toFixed(1)} s`;
+}
+
+/** The size of a file: 640 KB, 12.3 MB. */
+export function fileSize(bytes: number): string {
+  return bytes < 1e6 ? `${Math.round(bytes / 1e3)} KB` : `${(bytes / 1e6).toFixed(1)} MB`;
+}
+
+/** A count with its noun: 1 level, 8 levels. */
+export function count(n: number, noun: string): string {
+  return `${n} ${noun}${n === 1 ? "" : "s"}`;
+}
+
+/** What was measured of a change. */
+export function changeFacts(verdict: Verdict, levels: number): [string, string][] {
+  const psnr = Number.isFinite(verdict.psnr) ? `${verdict.psnr.toFixed(1)} dB` : "no change";
+  return [
+    ["Largest change", `${verdict.maxLevels} of 255 (bound ${levels})`],
+    ["Values changed", `${Math.round(verdict.changed * 100)} %`],
+    ["PSNR", psnr],
+  ];
+}
+
+/** What is said of an opened photo. */
+export function photoFacts(photo: Opened, model: ModelInfo): [string, string][] {
+  const { timing } = photo;
+  const squares = timing.squares === 1 ? "" : ` × ${timing.squares} squares`;
+  return [
+    ["Size", `${photo.size.width} × ${photo.size.height}`],
+    ...changeFacts(photo.verdict, model.levels),
+    ["Opening the file", duration(timing.decode)],
+    ["Network", `${duration(timing.network)}${squares}`],
+    ["Scaling and adding", duration(timing.protect - timing.network * timing.squares)],
+    ["Runtime", `${model.runtime}, ${count(model.threads, "thread")}`],
+    ["Model", `${model.preset} ${model.precision}, ${model.weights}`],
+  ];
+}
+
+/** What was not kept, for this photo. */
+export function photoNotes(photo: Opened): string {
+  const notes = ["Camera data is not in the saved file."];
+  if (photo.kind === "GIF") notes.push("Of an animation only the first picture is kept.");
+  if (photo.transparent) {
+    notes.push("In see-through parts, the browser has rounded the colours a little.");
+  }
+  return notes.join(" ");
+}
+
+/** The file's own name, with the ending of the format it is saved in. */
+export function savedName(original: string, format: Format): string {
+  const stem = original.replace(/\.[^./\\]{1,5}$/, "") || "photo";
+  const endings = format === "png" ? ["png"] : ["jpg", "jpeg"];
+  const ending = original.slice(stem.length + 1);
+  return endings.includes(ending.toLowerCase()) ? original : `${stem}.${endings[0]}`;
+}

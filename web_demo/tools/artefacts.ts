@@ -1,0 +1,85 @@
+/** Build step: copy what is made elsewhere in the repository into the page. */
+
+import { existsSync, readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import type { Plugin } from "vite";
+
+import { readModel } from "../src/core/metadata.ts";
+
+/** A file of the page that is not in its sources. */
+interface Artefact {
+  /** Path inside the page. */
+  readonly name: string;
+  readonly type: string;
+  readonly read: () => Promise<Uint8Array<ArrayBuffer> | string>;
+}
+
+/** Where the exported model is looked for if `RID_MODEL` does not say. */
+const DEFAULT_MODEL = "../dist/rid-s.onnx";
+const SAMPLE = "../rid_core/assets/portraits/astronaut.jpg";
+/** Texts by title; ONNX Runtime's package names its licence but does not hold the text. */
+const LICENCES = {
+  "ONNX Runtime Web (MIT)": "tools/mit-onnxruntime.txt",
+  "Inter (SIL Open Font License 1.1)": "node_modules/@fontsource-variable/inter/LICENSE",
+  "RID: this page and the model (Apache-2.0)": "../LICENSE",
+};
+
+/**
+ * The exported model (`RID_MODEL`, or what `make export` wrote), a sample portrait, and the licences
+ * of what is bundled.
+ *
+ * @param root folder of the page's sources.
+ */
+export function artefacts(root: string): Plugin {
+  const from = (path: string) => resolve(root, path);
+  const list: Artefact[] = [
+    {
+      name: "model/rid.onnx",
+      type: "application/octet-stream",
+      read: () => readExport(from(process.env["RID_MODEL"] ?? DEFAULT_MODEL)),
+    },
+    {
+      name: "sample/astronaut.jpg",
+      type: "image/jpeg",
+      read: async () => Uint8Array.from(readFileSync(from(SAMPLE))),
+    },
+    { name: "licences.txt", type: "text/plain; charset=utf-8", read: async () => licences(from) },
+  ];
+  return {
+    name: "rid-artefacts",
+    async generateBundle() {
+      for (const { name, read } of list) {
+        this.emitFile({ type: "asset", fileName: name, source: await read() });
+      }
+    },
+    configureServer(server) {
+      server.middlewares.use((request, response, next) => {
+        const path = request.url?.split("?")[0]?.slice(1);
+        const artefact = list.find(({ name }) => name === path);
+        if (!artefact) return next();
+        artefact.read().then(
+          (data) => response.setHeader("Content-Type", artefact.type).end(data),
+          (error: unknown) => next(error),
+        );
+      });
+    },
+  };
+}
+
+async function readExport(path: string): Promise<Uint8Array<ArrayBuffer>> {
+  if (!existsSync(path)) {
+    throw new Error(`no model at ${path}; run "make export" first, or set RID_MODEL to an .onnx`);
+  }
+  const file = Uint8Array.from(readFileSync(path));
+  const metadata = await readModel(file);
+  if (metadata.unfit !== null && !process.env["RID_ALLOW_UNFIT"]) {
+    throw new Error(`${path} must not be shipped: ${metadata.unfit}; RID_ALLOW_UNFIT=1 to try it`);
+  }
+  return file;
+}
+
+function licences(from: (path: string) => string): string {
+  return Object.entries(LICENCES)
+    .map(([title, path]) => `${title}\n\n${readFileSync(from(path), "utf8").trim()}\n`)
+    .join(`\n${"-".repeat(80)}\n\n`);
+}
