@@ -7,7 +7,7 @@ them without falling back. There is no normalisation layer, so nothing has to be
 Where the time goes decides the shape. Nearly all multiply-adds are 1x1 convolutions on maps of
 64 x 64 and 32 x 32 (for a 512 x 512 photo), which reach most of a CPU's matrix-product peak.
 The last block works at 1/4 and sees the photo's own detail there, so that the perturbation can
-follow hair and edges and no 8-pixel grid shows. And each cell is told its place (:class:`Places`),
+follow hair and edges. And each cell is told its place (:class:`Places`),
 so that nothing need repeat where a photo is flat.
 """
 
