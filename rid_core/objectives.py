@@ -142,6 +142,50 @@ def periodicity(unit: Tensor, near: int = 8) -> Tensor:
     return torch.stack([_peakedness(s) + _reach(s, near) for s in signals]).sum(dim=0)
 
 
+def cellularity(unit: Tensor, cell: int = 16) -> Tensor:
+    """How much the perturbation depends on the place within a cell of the network, scalar.
+
+    A network of some stride draws cell by cell. Its cells may all differ, so that nothing repeats
+    (:func:`periodicity` is content), and still be told apart by what lies where in them: bars along
+    their borders, stripes in the middle. Without cells a perturbation is stationary: what a filter
+    makes of it is equally strong at every place. So random filters of many sizes and colours are
+    run over it, the absolute response is averaged over all cells of all photos, place by place, and
+    the coefficient of variation of the places counts, as the mean over the filters.
+
+    400 cells give 0.03 to 0.05 for noise of any grain and for PGD, which has no cells, and gave
+    0.23 to 0.36 for our networks when they were trained without this price. The filters come from
+    torch's global generator, anew in every call: no fixed set of them can be satisfied alone.
+
+    Args:
+        unit: [B, 3, H, W] with H and W of at least ``cell`` + 8.
+        cell: in pixels; the network's stride or a multiple of it. Its divisors are seen too.
+    """
+    response = F.conv2d(unit, _random_filters().to(unit)).abs()
+    rows, columns = response.shape[2] // cell, response.shape[3] // cell
+    whole = response[:, :, : rows * cell, : columns * cell]
+    places = whole.reshape(len(unit), -1, rows, cell, columns, cell).mean(dim=(0, 2, 4)).flatten(1)
+    deviation = (places.var(dim=1, correction=0) + _FLOOR**2).sqrt()
+    return (deviation / (places.mean(dim=1) + 100 * _FLOOR)).mean()
+
+
+def _random_filters(count: int = 32, size: int = 9) -> Tensor:
+    """Noise of random grain in Gaussian windows from pixels to the whole ``size``, [N, 3, S, S]."""
+    at = torch.arange(size) - size // 2
+
+    def bells(widths: Tensor) -> Tensor:
+        row = torch.exp(-at.square() / (2 * widths[:, None].square()))
+        return row[:, :, None] * row[:, None, :]
+
+    window = torch.logspace(-0.2, 0.5, count)
+    grain = 0.3 + 0.5 * window * torch.rand(count)
+    noise = torch.randn(1, 3 * count, size, size)
+    kernel = bells(grain).repeat_interleave(3, dim=0)[:, None]
+    grained = F.conv2d(noise, kernel, padding=size // 2, groups=3 * count)
+    filters = grained.reshape(count, 3, size, size) * bells(window)[:, None]
+    normal: Tensor = filters / filters.flatten(1).norm(dim=1)[:, None, None, None]
+    return normal
+
+
 def universality(unit: Tensor) -> Tensor:
     """How alike the perturbations of different photos are: mean cosine of all pairs, scalar.
 

@@ -15,8 +15,8 @@ from rid_core.errors import MissingExtraError
 
 _EPILOG = """\b
 Examples:
-  rid-train --config configs/rid-s-1.toml -o runs/rid-s-1
-  rid-train --config configs/rid-s-1.toml -o runs/short --set optim.steps=200
+  rid-train --config configs/rid-s.toml -o runs/rid-s-1
+  rid-train --config configs/rid-s.toml -o runs/short --set optim.steps=200
   accelerate launch --num_processes 8 -m rid_core.cli.train --config my.toml -o runs/mine
   rid-train --qat rid-s --set data.folder=faces/ -o runs/rid-s-int8
   rid-train pairs --method pgd --data faces/ --surrogate taef2_encoder.pth -o pairs/

@@ -7,8 +7,8 @@ them without falling back. There is no normalisation layer, so nothing has to be
 Where the time goes decides the shape. Nearly all multiply-adds are 1x1 convolutions on maps of
 64 x 64 and 32 x 32 (for a 512 x 512 photo), which reach most of a CPU's matrix-product peak.
 The last block works at 1/4 and sees the photo's own detail there, so that the perturbation can
-follow hair and edges. And each cell is told its place (:class:`Places`),
-so that nothing need repeat where a photo is flat.
+follow hair and edges. And at 1/4 and at 1/16 each cell is told its place (:class:`Places`), so that
+nothing need repeat where a photo is flat.
 """
 
 from __future__ import annotations
@@ -98,12 +98,15 @@ class MobileConfig:
 
     def parameters(self) -> int:
         """Trainable parameters."""
-        places = 2 * _CODE * 2 * self.width
+        places = 2 * _CODE * (self.detail_width + 2 * self.width)
         return places + sum(weights + biases for _, weights, biases in self._layers())
 
     def multiply_adds(self, height: int = 512, width: int = 512) -> int:
         """Multiply-adds of one forward pass."""
-        places = _CODE * 2 * self.width * (height // self.stride + width // self.stride)
+        places = sum(
+            _CODE * channels * (height // scale + width // scale)
+            for channels, scale in ((self.detail_width, _PATCH), (2 * self.width, self.stride))
+        )
         layers = self._layers()
         return places + sum(weights * (height // s) * (width // s) for s, weights, _ in layers)
 
@@ -233,6 +236,7 @@ class MobileDefender(Defender):
         self.stride = config.stride
         detail, width = config.detail_width, config.width
         self.stem = nn.Conv2d(3, detail, _PATCH, stride=_PATCH)
+        self.fine_places = Places(detail)
         self.enter = nn.Conv2d(detail, width, 2, stride=2)
         self.encoder = nn.Sequential(*(_Block(width, config) for _ in range(config.outer_blocks)))
         self.down = nn.Conv2d(width, 2 * width, 2, stride=2)
@@ -271,7 +275,7 @@ class MobileDefender(Defender):
 
     def forward(self, image: Tensor) -> Tensor:
         """[B, 3, H, W] in [0, 1] -> unit perturbation, same shape, in [-1, 1]."""
-        detail = F.relu(self.stem(image))
+        detail = F.relu(self.fine_places(self.stem(image)))
         fine = self.encoder(self.enter(detail))
         coarse = self.inner(self.places(self.down(fine)))
         x = self.decoder(fine + self.up(coarse))
@@ -289,4 +293,5 @@ class MobileDefender(Defender):
 
     def fold(self) -> None:
         """Make constants of the codes of rows and columns."""
+        self.fine_places.fold()
         self.places.fold()

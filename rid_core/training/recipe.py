@@ -125,6 +125,7 @@ class Recipe:
             "dissimilarity": lambda: objectives.dissimilarity(image, protected).mean(),
             "energy": lambda: unit.square().mean(),
             "periodicity": lambda: objectives.periodicity(unit).mean(),
+            "cellularity": lambda: objectives.cellularity(unit),
             "universality": lambda: objectives.universality(unit),
         }
         terms = {}

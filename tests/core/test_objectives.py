@@ -90,6 +90,48 @@ def test_periodicity_sees_long_stripes() -> None:
     assert objectives.periodicity(rows.expand(1, 3, 160, 160)).item() > 4
 
 
+def cells(generator: torch.Generator) -> torch.Tensor:
+    """Every cell of 16 has colours of its own, and stripes at its border, [4, 3, 160, 160]."""
+    noise = torch.randn(4, 3, 160, 160, generator=generator)
+    stripes = torch.randn(4, 3, 160, 10, generator=generator).repeat_interleave(16, dim=3)
+    at = torch.arange(160) % 16
+    border = ((at < 4) | (at > 11)).float()[:, None]
+    return torch.where(border > 0, stripes, noise).sign()
+
+
+def test_cellularity_sees_cells_that_neither_repeat_nor_differ_in_energy() -> None:
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    noise = torch.randn(4, 3, 160, 160, generator=generator)
+    for grain in (noise, blur(noise, 1.5), noise.sign(), blur(noise, 3).sign()):
+        assert objectives.cellularity(grain).item() < 0.06
+    assert objectives.cellularity(torch.zeros(4, 3, 160, 160)).item() < 0.02
+    unit = cells(generator)
+    assert objectives.cellularity(unit).item() > 0.1
+    # Each photo moved by another part of a cell: no place of the network's cell is special now.
+    moved = torch.stack([photo.roll((4 * i, 4 * i), (1, 2)) for i, photo in enumerate(unit)])
+    assert objectives.cellularity(moved).item() < 0.06
+
+
+@pytest.mark.parametrize("cell", [4, 8])
+def test_cellularity_sees_divisors_of_the_cell(cell: int) -> None:
+    torch.manual_seed(0)
+    patches = torch.randn(4, 3, 160 // cell, 160 // cell)
+    unit = patches.repeat_interleave(cell, 2).repeat_interleave(cell, 3)
+    assert objectives.cellularity(unit).item() > 0.1
+
+
+def test_cellularity_falls_along_its_gradient() -> None:
+    unit = cells(torch.Generator().manual_seed(0))
+    torch.manual_seed(1)  # other filters at every step
+    before = objectives.cellularity(unit).item()
+    for _ in range(10):
+        unit.requires_grad_(True)
+        (gradient,) = torch.autograd.grad(objectives.cellularity(unit), unit)
+        unit = unit.detach() - 0.05 * gradient / gradient.square().mean().sqrt()
+    assert objectives.cellularity(unit).item() < 0.8 * before
+
+
 def test_universality_is_what_photos_have_in_common() -> None:
     own = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     shared = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))

@@ -203,7 +203,7 @@ def test_crops_larger_than_the_photos_are_refused(raw: dict[str, object], tmp_pa
 
 
 @pytest.mark.parametrize(
-    "path", sorted((ROOT / "configs").glob("rid-*.toml")), ids=lambda p: p.stem
+    "path", sorted((ROOT / "configs").rglob("rid-*.toml")), ids=lambda p: p.stem
 )
 def test_committed_configs_are_valid(path: Path) -> None:
     config = load_config(path, ("optim.steps=7", "data.folder=elsewhere"))
@@ -211,6 +211,7 @@ def test_committed_configs_are_valid(path: Path) -> None:
     assert config.optim.steps == 7
     assert config.data.folder == Path("elsewhere")
     create_defender(config.defender.preset)
+    assert f"rid-train --config {path.relative_to(ROOT)} " in path.read_text()
 
 
 def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
