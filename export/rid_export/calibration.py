@@ -18,7 +18,7 @@ import numpy as np
 from rid_core import cover, photo
 from rid_core.errors import RidError
 from rid_export.portraits import View, bundled_files, bundled_portraits, read_folder, tone_curve
-from rid_export.spec import NOISE, ExportSpec
+from rid_export.spec import ACTIVATION_BITS, NOISE, ExportSpec
 
 if TYPE_CHECKING:
     from rid_core.defenders import Defender
@@ -158,7 +158,7 @@ def chosen_grids(defender: Defender, spec: ExportSpec, material: Material) -> Gr
     if not spec.calibrated:
         return None
     assert material.calibration is not None, "activations are calibrated on images"
-    return calibrate(defender, material.calibration, 16 if spec.precision == "w8a16" else 8)
+    return calibrate(defender, material.calibration, ACTIVATION_BITS[spec.precision])
 
 
 def material_for(spec: ExportSpec, given: Material | None) -> Material:

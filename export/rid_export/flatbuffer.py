@@ -116,6 +116,11 @@ class Graph:
         found = self.tensors[tensor].name
         return found.decode() if isinstance(found, bytes) else str(found)
 
+    def shape(self, tensor: int) -> list[int]:
+        """Its sizes; none for a scalar."""
+        found = self.tensors[tensor].shape
+        return [] if found is None else [int(size) for size in found]
+
     def dtype(self, tensor: int) -> np.dtype[Any]:
         """Its element type."""
         found: np.dtype[Any] = self._types[self.tensors[tensor].type]
@@ -130,8 +135,7 @@ class Graph:
         if data is None or len(data) == 0:
             return None
         raw = np.frombuffer(np.asarray(data, np.uint8).tobytes(), self.dtype(tensor))
-        shape = [] if entry.shape is None else [int(size) for size in entry.shape]
-        return raw.reshape(shape)
+        return raw.reshape(self.shape(tensor))
 
     def add_buffer(self, value: np.ndarray) -> int:
         """Store a constant; its index."""

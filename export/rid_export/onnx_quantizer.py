@@ -17,7 +17,7 @@ What is quantized is the trunk, up to ``delta``; scaling by eps, adding and clam
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,7 @@ import numpy as np
 from rid_core.errors import RidError
 from rid_core.quantization.grids import Grids
 from rid_export.biases import corrected_bias
-from rid_export.fidelity import judge, least_figures
-from rid_export.layers import LayerError, Notes, layer_errors, ranked, settle
+from rid_export.layers import LayerError, layer_errors, ranked
 from rid_export.onnx_graph import (
     MOVES,
     OnnxRunner,
@@ -36,20 +35,17 @@ from rid_export.onnx_graph import (
     with_head,
     without_head,
 )
-from rid_export.sensitivity import Sensitivity, float_order
-from rid_export.tflite_runner import images_of
+from rid_export.spec import ACTIVATION_BITS
 
-ACTIVATION_BITS = {"int8": 8, "w8a16": 16}
 OPSET_OF_INT16 = 21
 """The first opset whose QuantizeLinear takes int16."""
 _QUANTIZED = ("Conv", "Relu", "Add", "Gemm", "MatMul", "DepthToSpace")
-_LOOKED_INTO = 2
 _SIGNED_STEPS, _UNSIGNED_STEPS = 127, 127.5
 """Steps of a row's largest weight: as int8, and as uint8 around 128."""
 
 
 class OnnxQuantizer:
-    """One float model, quantized in as many ways as it takes."""
+    """See :class:`rid_export.quantization.Quantizer`; models are ``ModelProto``."""
 
     def __init__(self, model: Any, precision: str, grids: Grids | None) -> None:
         """Look at the model.
@@ -59,7 +55,7 @@ class OnnxQuantizer:
             precision: see the module.
             grids: of the activations; None if they stay float.
         """
-        self.model = model
+        self.exact = model
         self.precision = precision
         self._trunk = without_head(model)
         self._grids = grids
@@ -137,7 +133,7 @@ class OnnxQuantizer:
             trunk = self._weights(copy.deepcopy(self._trunk), set(self.layers) - float_layers)
         else:
             trunk = self._weights(self._integers(float_layers), set(float_layers))
-        model = with_head(trunk, self.model)
+        model = with_head(trunk, self.exact)
         sort_nodes(model)
         return model
 
@@ -215,9 +211,18 @@ class OnnxQuantizer:
             move_integers(quantized)
         return quantized
 
-    def errors(self, quantized: Any, images: Sequence[np.ndarray]) -> list[LayerError]:
+    def predictor(self, model: Any) -> Callable[[np.ndarray], np.ndarray]:
+        """What gives a model's ``delta``."""
+        return OnnxRunner(model).delta
+
+    def errors(self, model: Any, images: Sequence[np.ndarray]) -> list[LayerError]:
         """Signal-to-noise ratios layer by layer."""
-        return onnx_layer_errors(self.model, quantized, images)
+        return onnx_layer_errors(self.exact, model, images)
+
+    def ranked(self, rows: Iterable[LayerError]) -> list[LayerError]:
+        """Layers that may be kept in float, the worst first."""
+        layers = set(self.layers)
+        return ranked(row for row in rows if row.name in layers)
 
 
 def per_channel(value: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
@@ -323,44 +328,3 @@ def onnx_layer_errors(exact: Any, quantized: Any, images: Sequence[np.ndarray]) 
         OnnxRunner(quantized, inside=True).activations,
         images,
     )
-
-
-def quantize_onnx(
-    model: Any,
-    precision: str,
-    grids: Grids | None,
-    portraits: np.ndarray,
-    levels: int,
-    measure: Callable[[], Sensitivity] | None = None,
-) -> tuple[Any, Notes]:
-    """Quantize, and keep layers in float as far as the gate needs it.
-
-    Args:
-        model: ``ModelProto``; its nodes are named by :func:`name_nodes`.
-        precision: see the module.
-        grids: of the activations; None if they stay float.
-        portraits: uint8 [M, H, W, 3] that the gate will look at.
-        levels: the bound in 8-bit levels.
-        measure: tells how much each layer matters, if it comes to keeping layers in float; without
-            it, the noise of each layer's output has to tell which.
-    """
-    quantizer = OnnxQuantizer(model, precision, grids)
-    images = list(images_of(portraits))
-    exact = OnnxRunner(model)
-    truth = [exact.delta(image) for image in images]
-    looked_into = images[:_LOOKED_INTO]
-    layers = set(quantizer.layers)
-
-    def rank(candidate: Any) -> list[LayerError]:
-        rows = quantizer.errors(candidate, looked_into)
-        return ranked(row for row in rows if row.name in layers)
-
-    settled = settle(
-        quantizer.build,
-        lambda candidate: judge(OnnxRunner(candidate).delta, images, truth, levels),
-        rank,
-        least_figures(precision),
-        plan=None if measure is None else lambda: float_order(measure()),
-    )
-    rows = tuple(quantizer.errors(settled.model, looked_into))
-    return settled.model, Notes(settled.float_layers, settled.before, settled.after, rows)

@@ -109,6 +109,9 @@ FIDELITY = {
 RETAINED = {"fp32": 0.999, "fp16": 0.99, "w8": 0.97, "pal8": 0.97, "w8a16": 0.97, "int8": 0.97}
 """How much of the shift of a surrogate's latent must be left, if a surrogate is at hand."""
 
+_OF_PROTECTED = frozenset(("change_levels", "protected_error_levels"))
+"""Figures of ``protected``; all others are of ``delta``."""
+
 
 def thresholds(precision: str, levels: int, *, rounded: bool) -> tuple[Threshold, ...]:
     """All bounds for one artefact: fidelity by precision, and the budget, which is hard.
@@ -260,6 +263,6 @@ def _cause(runner: Runner, reference: Reference, failed: Sequence[Check]) -> str
     """Explain the failure on the first portrait."""
     portrait, truth = reference.portraits[0], reference.deltas[0]
     got = runner.run(portrait)
-    if any(check.name.startswith("delta") for check in failed):
-        return explain_delta(portrait, truth, got["delta"], reference.predict)
-    return explain_protected(portrait, got["delta"], got["protected"], reference.levels)
+    if all(check.name in _OF_PROTECTED for check in failed):
+        return explain_protected(portrait, got["delta"], got["protected"], reference.levels)
+    return explain_delta(portrait, truth, got["delta"], reference.predict)

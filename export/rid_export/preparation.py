@@ -132,7 +132,7 @@ class Preparation:
             )
             folder = self._scratch / str(len(self._materials))
             try:
-                folder.mkdir()
+                folder.mkdir(exist_ok=True)  # a failed try may have left it
                 material.save(folder)
             except OSError as error:
                 raise RidError(

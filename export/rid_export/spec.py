@@ -13,8 +13,8 @@ from rid_core.errors import RidError
 
 SCHEMA = 1
 PRECISIONS = ("fp32", "fp16", "w8", "pal8", "w8a16", "int8")
-CALIBRATED = ("w8a16", "int8")
-"""Precisions with integer activations, whose ranges are calibrated on images."""
+ACTIVATION_BITS = {"w8a16": 16, "int8": 8}
+"""Of precisions with integer activations, whose ranges are calibrated on images."""
 OUTPUTS = ("protected", "delta")
 LAYOUTS = ("nhwc", "nchw")
 IO = ("float32", "uint8")
@@ -108,7 +108,7 @@ class ExportSpec:
     @property
     def calibrated(self) -> bool:
         """Whether the precision needs calibration images."""
-        return self.precision in CALIBRATED
+        return self.precision in ACTIVATION_BITS
 
     def file_name(self, stem: str, suffix: str) -> str:
         """Name of the file: ``rid-s.tflite``, or ``rid-s.int8.tflite``; fp32 has no infix."""

@@ -13,7 +13,7 @@ from rid_core.errors import RidError
 from rid_export.flatbuffer import Graph
 
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-MOVES = frozenset(("RESHAPE", "TRANSPOSE"))
+MOVES = frozenset(("DEPTH_TO_SPACE", "RESHAPE", "TRANSPOSE"))
 """Operators that only move values: their output has the range of their input."""
 
 
@@ -128,6 +128,114 @@ def split_sums(graph: Graph) -> int:
         second.outputs = np.array([result], np.int32)
         graph.operators.insert(index, second)
         index += 1
+        done += 1
+    return done
+
+
+def own_biases(graph: Graph, weights: Mapping[str, np.ndarray]) -> None:
+    """Give every layer the bias that it has in torch, in a tensor of its own.
+
+    The converter moves a bias into the constant that is added behind its layer, and lets layers
+    with equal biases share one. But a range is of one layer with its bias, and so is what rounding
+    its weights adds on average: with the stem's bias among the codes of places, int8 fell to 8 dB.
+
+    Args:
+        graph: to be edited; its tensors are named by :func:`name_layers`.
+        weights: the network's tensors by name.
+    """
+    layers = [
+        operator
+        for operator in graph.operators
+        if weighted(graph, operator) and len(operator.inputs) > 2 and operator.inputs[2] >= 0
+    ]
+    seen: set[int] = set()
+    for operator in layers:
+        bias = int(operator.inputs[2])
+        stored = graph.constant(bias)
+        if bias in seen and stored is not None:
+            name = f"{graph.name(int(operator.outputs[0]))}.bias"
+            bias = graph.add_tensor(name, bias, buffer=graph.add_buffer(stored))
+            operator.inputs = np.array([*operator.inputs[:2], bias], np.int32)
+        seen.add(bias)
+    for operator in layers:
+        bias, output = int(operator.inputs[2]), int(operator.outputs[0])
+        stored, wanted = graph.constant(bias), weights.get(f"{graph.name(output)}.bias")
+        readers = [each for each in graph.operators if output in each.inputs]
+        if stored is None or wanted is None or [graph.kind(each) for each in readers] != ["ADD"]:
+            continue
+        (other,) = (int(t) for t in readers[0].inputs if t != output)
+        both = graph.constant(other)
+        if both is None or operator.builtinOptions.fusedActivationFunction:
+            continue
+        graph.tensors[bias].buffer = graph.add_buffer(wanted)
+        graph.tensors[other].buffer = graph.add_buffer(both - (wanted - stored))
+
+
+def shuffle_at_once(graph: Graph) -> int:
+    """Put one DEPTH_TO_SPACE where a shuffle is spelled RESHAPE, TRANSPOSE, RESHAPE.
+
+    XNNPACK copies at every RESHAPE, and the last one is as large as the photo. The order of
+    channels is TFLite's already (:class:`rid_core.defenders.mobile.ShuffleUp`).
+
+    Returns:
+        How many were put there.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    operators, done = graph.operators, 0
+    for index in range(len(operators) - 3, -1, -1):
+        first, middle, last = operators[index : index + 3]
+        if [graph.kind(each) for each in (first, middle, last)] != [
+            "RESHAPE",
+            "TRANSPOSE",
+            "RESHAPE",
+        ]:
+            continue
+        source, result = int(first.inputs[0]), int(last.outputs[0])
+        _, height, width, channels = graph.shape(source)
+        block = graph.shape(result)[1] // height
+        rows = [height, width, block, channels // block]
+        order = graph.constant(int(middle.inputs[1]))
+        if (
+            graph.shape(int(first.outputs[0])) != rows
+            or order is None
+            or order.tolist() != [0, 2, 1, 3]
+            or graph.shape(result) != [1, height * block, width * block, channels // block**2]
+        ):
+            continue
+        shuffle = graph.new_operator("DEPTH_TO_SPACE", [source], [result])
+        shuffle.builtinOptions = schema.DepthToSpaceOptionsT()
+        shuffle.builtinOptions.blockSize = block
+        shuffle.builtinOptionsType = schema.BuiltinOptions.DepthToSpaceOptions
+        operators[index : index + 3] = [shuffle]
+        done += 1
+    return done
+
+
+def clamp_in_two(graph: Graph) -> int:
+    """Replace ADD, RELU_0_TO_1 by an ADD that ends in ReLU and a MINIMUM with 1.
+
+    XNNPACK has no RELU_0_TO_1: the one operator left to LiteRT's own kernels, which use one thread.
+
+    Returns:
+        How many were replaced.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    makers = {int(t): each for each in graph.operators for t in each.outputs}
+    done = 0
+    for index, operator in enumerate(graph.operators):
+        source = int(operator.inputs[0])
+        if graph.kind(operator) != "RELU_0_TO_1" or graph.kind(makers[source]) != "ADD":
+            continue
+        makers[source].builtinOptions.fusedActivationFunction = schema.ActivationFunctionType.RELU
+        one = graph.add_tensor(
+            "one", source, shape=np.array([1], np.int32), buffer=graph.add_buffer(np.ones(1, "f4"))
+        )
+        least = graph.new_operator("MINIMUM", [source, one], [int(operator.outputs[0])])
+        least.builtinOptions = schema.MaximumMinimumOptionsT()
+        least.builtinOptionsType = schema.BuiltinOptions.MaximumMinimumOptions
+        graph.operators[index] = least
         done += 1
     return done
 

@@ -15,27 +15,24 @@ What is quantized is the trunk, up to ``delta``; scaling by eps, adding and clam
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from rid_core.quantization.grids import Grids
 from rid_export.biases import corrected_bias
-from rid_export.fidelity import judge, least_figures
 from rid_export.flatbuffer import Graph, read_model, write_model
-from rid_export.layers import LayerError, Notes, layer_errors, ranked, settle
-from rid_export.sensitivity import Sensitivity, float_order
+from rid_export.layers import LayerError, layer_errors, ranked
+from rid_export.spec import ACTIVATION_BITS
 from rid_export.tflite_edits import MOVES, half_constants, repair_outputs, weighted
-from rid_export.tflite_runner import TFLiteRunner, images_of, nodes
+from rid_export.tflite_runner import TFLiteRunner, nodes
 
-ACTIVATION_BITS = {"int8": 8, "w8a16": 16}
-_LOOKED_INTO = 2
 _STEPS = 127
 
 
 class TFLiteQuantizer:
-    """One float model, quantized in as many ways as it takes."""
+    """See :class:`rid_export.quantization.Quantizer`; models are bytes of .tflite files."""
 
     def __init__(self, data: bytes, precision: str, grids: Grids | None) -> None:
         """Look at the model.
@@ -45,7 +42,7 @@ class TFLiteQuantizer:
             precision: see the module.
             grids: of the activations; None if they stay float.
         """
-        self.data = data
+        self.exact = data
         self.precision = precision
         self.graph = Graph(read_model(data))
         self._corrected = data
@@ -90,7 +87,7 @@ class TFLiteQuantizer:
 
     def _correct_biases(self, grids: Grids) -> None:
         """Replace the biases by those of :mod:`rid_export.biases`, for what is built later."""
-        graph = Graph(read_model(self.data))
+        graph = Graph(read_model(self.exact))
         for index in self._trunk:
             operator = graph.operators[index]
             if not weighted(graph, operator) or len(operator.inputs) < 3:
@@ -180,9 +177,18 @@ class TFLiteQuantizer:
         except ValueError:
             return
 
-    def errors(self, quantized: bytes, images: Sequence[np.ndarray]) -> list[LayerError]:
+    def predictor(self, model: bytes) -> Callable[[np.ndarray], np.ndarray]:
+        """What gives a model's ``delta``."""
+        return TFLiteRunner(model, keep=False).delta
+
+    def errors(self, model: bytes, images: Sequence[np.ndarray]) -> list[LayerError]:
         """Signal-to-noise ratios layer by layer."""
-        return tflite_layer_errors(self.data, quantized, images)
+        return tflite_layer_errors(self.exact, model, images)
+
+    def ranked(self, rows: Iterable[LayerError]) -> list[LayerError]:
+        """Layers that may be kept in float, the worst first."""
+        layers = set(self.layers)
+        return ranked(row for row in rows if row.name in layers)
 
 
 def tflite_layer_errors(
@@ -201,44 +207,3 @@ def tflite_layer_errors(
         TFLiteRunner(quantized, keep=True).activations,
         images,
     )
-
-
-def quantize_tflite(
-    data: bytes,
-    precision: str,
-    grids: Grids | None,
-    portraits: np.ndarray,
-    levels: int,
-    measure: Callable[[], Sensitivity] | None = None,
-) -> tuple[bytes, Notes]:
-    """Quantize, and keep layers in float as far as the gate needs it.
-
-    Args:
-        data: bytes of the float model, its tensors named by :func:`name_layers`.
-        precision: see the module.
-        grids: of the activations; None if they stay float.
-        portraits: uint8 [M, H, W, 3] that the gate will look at.
-        levels: the bound in 8-bit levels.
-        measure: tells how much each layer matters, if it comes to keeping layers in float; without
-            it, the noise of each layer's output has to tell which.
-    """
-    quantizer = TFLiteQuantizer(data, precision, grids)
-    images = list(images_of(portraits))
-    exact = TFLiteRunner(data, keep=False)
-    truth = [exact.delta(image) for image in images]
-    looked_into = images[:_LOOKED_INTO]
-    layers = set(quantizer.layers)
-
-    def rank(model: bytes) -> list[LayerError]:
-        rows = quantizer.errors(model, looked_into)
-        return ranked(row for row in rows if row.name in layers)
-
-    settled = settle(
-        quantizer.build,
-        lambda model: judge(TFLiteRunner(model, keep=False).delta, images, truth, levels),
-        rank,
-        least_figures(precision),
-        plan=None if measure is None else lambda: float_order(measure()),
-    )
-    rows = tuple(quantizer.errors(settled.model, looked_into))
-    return settled.model, Notes(settled.float_layers, settled.before, settled.after, rows)

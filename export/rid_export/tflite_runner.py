@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -82,9 +81,3 @@ def nodes(graph: Graph) -> list[Node]:
         bent = bool(getattr(operator.builtinOptions, "fusedActivationFunction", 0))
         found.append(Node(graph.name(output), kind, graph.name(output), names, bent))
     return with_activations(found)
-
-
-def images_of(pixels: np.ndarray) -> Iterator[np.ndarray]:
-    """uint8 [N, H, W, 3], perhaps on disk -> float32 [H, W, 3] in [0, 1], one at a time."""
-    for each in pixels:
-        yield each.astype(np.float32) / np.float32(255)

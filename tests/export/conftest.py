@@ -112,6 +112,7 @@ def small_tflite(small_checkpoint: Path, small_images: Any) -> Any:
     tflite_edits.split_sums(edited)
     weights = {name: value.numpy() for name, value in graph.defender.state_dict().items()}
     tflite_edits.name_layers(edited, weights)
+    tflite_edits.own_biases(edited, weights)
     return graph, write_model(edited.model), calibrate(graph.defender, small_images[1])
 
 

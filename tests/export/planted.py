@@ -306,8 +306,8 @@ def convert_int8(target_name: str, checkpoint: Path, path: Path) -> Path:
     return path
 
 
-def double_scale(path: Path, of_weights: bool) -> None:
-    """Double the scale of one layer's weights, or of one activation, where it is decoded."""
+def falsify_scale(path: Path, of_weights: bool) -> None:
+    """Double the scale of one layer's weights, or make that of one activation wrong."""
     change = {".onnx": _double_onnx, ".mlpackage": _double_coreml, ".tflite": _double_tflite}
     change[path.suffix](path, of_weights)
     reseal(path)
@@ -337,16 +337,17 @@ def _double_tflite(path: Path, of_weights: bool) -> None:
 
     model = read_model(path.read_bytes())
     graph = model.subgraphs[0]
-    wanted = schema.BuiltinOperator.CONV_2D if of_weights else schema.BuiltinOperator.TRANSPOSE
+    wanted = schema.BuiltinOperator.CONV_2D if of_weights else schema.BuiltinOperator.QUANTIZE
     operator = next(
         operator
         for operator in graph.operators
         if model.operatorCodes[operator.opcodeIndex].builtinCode == wanted
     )
-    # A transpose passes the stored integers on: its two ends must have one scale.
-    index = operator.inputs[1] if of_weights else operator.outputs[0]
+    # Whatever reads an activation decodes it as it was stored, so that a larger scale would only be
+    # coarser. A smaller one saturates.
+    index, factor = (operator.inputs[1], 2) if of_weights else (operator.outputs[0], 1 / 8)
     quantization = graph.tensors[index].quantization
-    quantization.scale = 2 * np.asarray(quantization.scale)
+    quantization.scale = factor * np.asarray(quantization.scale)
     path.write_bytes(write_model(model))
 
 

@@ -224,13 +224,13 @@ def test_quantized_program(made: Any, tmp_path: Path) -> None:
 def test_layers_stay_in_float_until_the_gate_holds(
     made: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from rid_export.coreml import quantizer
+    from rid_export import quantization
 
     graph, model = made("rid-n")
     names = names_of(graph, model)
     _, plain = quantize_coreml(model, names, IMAGES, IMAGES, LEVELS)
     asked = plain.after["delta_sqnr_db"] + 0.5
-    monkeypatch.setattr(quantizer, "least_figures", lambda _: {"delta_sqnr_db": asked})
+    monkeypatch.setattr(quantization, "least_figures", lambda _: {"delta_sqnr_db": asked})
     quantized, notes = quantize_coreml(model, names, IMAGES, IMAGES, LEVELS)
     assert 1 <= len(notes.float_layers) <= 4
     assert set(notes.float_layers) <= set(names.values())

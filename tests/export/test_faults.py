@@ -221,7 +221,7 @@ def test_scales(
         verify(source, network)
     path = tmp_path / source.name
     (shutil.copytree if source.is_dir() else shutil.copy)(source, path)
-    planted.double_scale(path, what == "weights")
+    planted.falsify_scale(path, what == "weights")
     refuse(
         path, network, "delta_sqnr_db is .*(precision is too low|saturates|scale)|LiteRT refuses"
     )

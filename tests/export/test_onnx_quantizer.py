@@ -10,8 +10,8 @@ import pytest
 
 from rid_export.fidelity import judge, least_figures
 from rid_export.onnx_graph import OnnxRunner
-from rid_export.onnx_quantizer import OnnxQuantizer, per_channel, quantize_onnx
-from rid_export.tflite_runner import images_of
+from rid_export.onnx_quantizer import OnnxQuantizer, per_channel
+from rid_export.quantization import Yardstick, images_of, quantize
 
 pytestmark = pytest.mark.slow
 
@@ -90,7 +90,8 @@ def test_notes_tell_before_and_after(small_onnx: Any, small_images: Any) -> None
 
     graph, model, grids = small_onnx
     measure = partial(sensitivity, graph.defender, grids, list(small_images[0]))
-    _, notes = quantize_onnx(model, "int8", grids, small_images[0], 6, measure)
+    quantizer = OnnxQuantizer(model, "int8", grids)
+    _, notes = quantize(quantizer, Yardstick(small_images[0], 6, measure))
     assert notes.after["delta_sqnr_db"] >= max(notes.before["delta_sqnr_db"], 22)
     assert {"stem", "to_image.conv"} <= {row.name for row in notes.layers}
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,9 @@ from rid_export.coreml.activations import Scale, layers, quantize_inputs
 from rid_export.coreml.graph import quiet
 from rid_export.coreml.runner import MilRunner, nodes, read_names
 from rid_export.coreml.weights import linear_weights
-from rid_export.fidelity import judge, least_figures
-from rid_export.layers import LayerError, Notes, layer_errors, settle
+from rid_export.layers import LayerError, Notes, layer_errors
+from rid_export.quantization import Yardstick, images_of, quantize
 
-_LOOKED_INTO = 2
 _PROBES = 3
 """Calibration images that a layer's own effect on delta is measured on."""
 _TUNED = 8
@@ -37,7 +36,7 @@ _NARROWER = (0.85, 0.72, 0.61, 0.52)
 
 
 class CoreMLQuantizer:
-    """One fp16 program, quantized in as many ways as it takes.
+    """See :class:`rid_export.quantization.Quantizer`; models are pairs (``MLModel``, interpreter).
 
     Attributes:
         names: of layers, by the names of their operations.
@@ -45,6 +44,8 @@ class CoreMLQuantizer:
         noise: of each layer by name: the noise-to-signal ratio (power) of delta if nothing but what
             the layer takes is quantized; the worst of some calibration images.
     """
+
+    precision = "int8"
 
     def __init__(
         self, model: Any, names: Mapping[str, str], calibration: np.ndarray, scratch: Path
@@ -61,16 +62,16 @@ class CoreMLQuantizer:
         self._spec = model.get_spec()
         self._scratch = scratch
         self.names = names
-        self.exact = self._run(model, "exact")
+        self._exact = self._run(model, "exact")
+        self.exact = (model, self._exact)
         self._tensors = {names[layer.name]: layer.tensor for layer in layers(self._spec)}
         collector = RangeCollector()
-        self.exact.watch(calibration, set(self._tensors.values()), collector.add)
+        self._exact.watch(calibration, set(self._tensors.values()), collector.add)
         self._scales = {
             name: Scale.of(low, high) for name, (low, high) in collector.ranges(8).items()
         }
         probes = calibration[:: max(len(calibration) // _PROBES, 1)][:_PROBES]
-        images = [probe.astype(np.float32) / np.float32(255) for probe in probes]
-        self._probes = [(image, self.exact.delta(image)) for image in images]
+        self._probes = [(image, self._exact.delta(image)) for image in images_of(probes)]
         self.noise = {name: self._noise(name, self._scales) for name in self._tensors}
         self._tune()
 
@@ -114,8 +115,8 @@ class CoreMLQuantizer:
         quantize_inputs(spec, scales, spared)
         return spec
 
-    def build(self, float_layers: frozenset[str] = frozenset()) -> Any:
-        """The quantized ``MLModel``, with some layers left in float."""
+    def build(self, float_layers: frozenset[str] = frozenset()) -> tuple[Any, MilRunner]:
+        """The quantized program, with some layers left in float."""
         import coremltools as ct
 
         spec = self._quantized(self._scales, float_layers)
@@ -123,18 +124,21 @@ class CoreMLQuantizer:
             model = ct.models.MLModel(
                 spec, weights_dir=self._model.weights_dir, skip_model_load=True
             )
-        return linear_weights(
+        made = linear_weights(
             model, sorted(op for op, name in self.names.items() if name in float_layers)
         )
+        return made, self._run(made, "trial")
 
-    def runner(self, model: Any) -> MilRunner:
-        """The interpreter with ``model``."""
-        return self._run(model, "trial")
+    def predictor(self, model: tuple[Any, MilRunner]) -> Callable[[np.ndarray], np.ndarray]:
+        """What gives a program's ``delta``."""
+        return model[1].delta
 
-    def errors(self, runner: MilRunner, images: Sequence[np.ndarray]) -> list[LayerError]:
+    def errors(
+        self, model: tuple[Any, MilRunner], images: Sequence[np.ndarray]
+    ) -> list[LayerError]:
         """Signal-to-noise ratios layer by layer, for float32 images [H, W, 3] in [0, 1]."""
         steps = nodes(self._spec, self.names)
-        return layer_errors(steps, self.exact.activations, runner.activations, images)
+        return layer_errors(steps, self._exact.activations, model[1].activations, images)
 
     def ranked(self, rows: Iterable[LayerError]) -> list[LayerError]:
         """Layers that may be kept in float, the one that costs delta most first."""
@@ -178,22 +182,7 @@ def quantize_coreml(
     Returns:
         The quantized ``MLModel``, and what there is to tell of it.
     """
-    images = [portrait.astype(np.float32) / np.float32(255) for portrait in portraits]
-    looked_into = images[:_LOOKED_INTO]
     with tempfile.TemporaryDirectory() as scratch:
         quantizer = CoreMLQuantizer(model, names, calibration, Path(scratch))
-        truth = [quantizer.exact.delta(image) for image in images]
-
-        def build(float_layers: frozenset[str]) -> tuple[Any, MilRunner]:
-            made = quantizer.build(float_layers)
-            return made, quantizer.runner(made)
-
-        settled = settle(
-            build,
-            lambda made: judge(made[1].delta, images, truth, levels),
-            lambda made: quantizer.ranked(quantizer.errors(made[1], looked_into)),
-            least_figures("int8"),
-        )
-        quantized, runner = settled.model
-        rows = tuple(quantizer.errors(runner, looked_into))
-    return quantized, Notes(settled.float_layers, settled.before, settled.after, rows)
+        (quantized, _), notes = quantize(quantizer, Yardstick(portraits, levels))
+    return quantized, notes

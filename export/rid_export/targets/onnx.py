@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -55,30 +54,18 @@ class OnnxTarget(Target):
         """Write the file."""
         import onnx
 
-        from rid_export.calibration import chosen_grids, material_for
         from rid_export.layers import float_copy
         from rid_export.onnx_graph import bytes_at_the_ends, name_nodes
-        from rid_export.onnx_quantizer import quantize_onnx
-        from rid_export.sensitivity import sensitivity
+        from rid_export.onnx_quantizer import OnnxQuantizer
+        from rid_export.quantization import prepare, quantize
 
         model = _export(graph, spec)
         name_nodes(model)
         notes = None
         if spec.precision != "fp32":
             onnx.save(model, float_copy(path))
-            material = material_for(spec, graph.material)
-            levels = round(graph.eps * 255)
-            grids = chosen_grids(graph.defender, spec, material)
-            model, notes = quantize_onnx(
-                model,
-                spec.precision,
-                grids,
-                material.portraits,
-                levels,
-                measure=None
-                if grids is None
-                else partial(sensitivity, graph.defender, grids, list(material.portraits)),
-            )
+            grids, yardstick = prepare(graph, spec)
+            model, notes = quantize(OnnxQuantizer(model, spec.precision, grids), yardstick)
         if spec.io == "uint8":
             bytes_at_the_ends(model)
         model.graph.name = "rid"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -48,40 +47,32 @@ class TFLiteTarget(Target):
         import litert_torch
 
         from rid_export import tflite_edits as edits
-        from rid_export.calibration import chosen_grids, material_for
         from rid_export.flatbuffer import Graph, read_model, write_model
         from rid_export.layers import float_copy
-        from rid_export.sensitivity import sensitivity
-        from rid_export.tflite_quantizer import quantize_tflite
+        from rid_export.quantization import prepare, quantize
+        from rid_export.tflite_quantizer import TFLiteQuantizer
 
         example = {"image": graph.example(spec.resolution)}
         litert_torch.convert(graph, sample_kwargs=example).export(str(path))
         edited = Graph(read_model(path.read_bytes()))
         edits.split_sums(edited)
         state = graph.defender.state_dict()
-        edits.name_layers(edited, {name: value.numpy() for name, value in state.items()})
+        weights = {name: value.numpy() for name, value in state.items()}
+        edits.name_layers(edited, weights)
+        edits.own_biases(edited, weights)
         data = write_model(edited.model)
         notes = None
         if spec.precision != "fp32":
             float_copy(path).write_bytes(data)
-            material = material_for(spec, graph.material)
-            levels = round(graph.eps * 255)
-            grids = chosen_grids(graph.defender, spec, material)
-            data, notes = quantize_tflite(
-                data,
-                spec.precision,
-                grids,
-                material.portraits,
-                levels,
-                measure=None
-                if grids is None
-                else partial(sensitivity, graph.defender, grids, list(material.portraits)),
-            )
+            grids, yardstick = prepare(graph, spec)
+            data, notes = quantize(TFLiteQuantizer(data, spec.precision, grids), yardstick)
+        # What follows changes no value, and quantizers and layer reports know the longer spelling.
+        final = Graph(read_model(data))
+        edits.shuffle_at_once(final)
+        edits.clamp_in_two(final)
         if spec.io == "uint8":
-            ends = Graph(read_model(data))
-            edits.bytes_at_the_ends(ends)
-            data = write_model(ends.model)
-        path.write_bytes(data)
+            edits.bytes_at_the_ends(final)
+        path.write_bytes(write_model(final.model))
         return notes
 
     def embed(self, path: Path, text: str) -> None:

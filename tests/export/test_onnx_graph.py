@@ -1,0 +1,182 @@
+"""ONNX graphs: names, the cut before the head, order of nodes, and what is inside when they run."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rid_core.errors import RidError
+from rid_export.onnx_graph import (
+    OnnxRunner,
+    bytes_at_the_ends,
+    head,
+    name_nodes,
+    nodes,
+    sort_nodes,
+    weighted,
+    with_head,
+    without_head,
+)
+from rid_export.quantization import images_of
+
+pytestmark = pytest.mark.slow  # converts the tiny network
+
+
+@pytest.fixture
+def model(small_onnx: Any) -> Any:
+    """Of the tiny network; may be edited."""
+    return copy.deepcopy(small_onnx[1])
+
+
+@pytest.fixture(scope="module")
+def image(small_images: Any) -> np.ndarray:
+    return next(images_of(small_images[0]))
+
+
+def find(model: Any, name: str) -> Any:
+    return next(node for node in model.graph.node if node.name == name)
+
+
+def test_nodes_are_called_by_their_modules(small_onnx: Any) -> None:
+    graph, model, _ = small_onnx
+    names = [node.name for node in model.graph.node]
+    assert len(set(names)) == len(names)
+    layers = [node.name for node in model.graph.node if weighted(model, node)]
+    state = graph.defender.state_dict()
+    assert set(layers) == {n.removesuffix(".weight") for n in state if n.endswith(".weight")}
+    assert "inner.0.expand/relu" in names
+
+
+def test_names_are_unique_where_weights_have_none(model: Any) -> None:
+    """Of weights that no module owns a layer is called after the one before it."""
+    find(model, "enter").input[1] = "folded"
+    weight = next(t for t in model.graph.initializer if t.name == "defender.enter.weight")
+    weight.name = "folded"
+    name_nodes(model)
+    names = [node.name for node in model.graph.node]
+    assert len(set(names)) == len(names)
+    assert any(name.startswith("stem/conv") for name in names)
+    assert "enter" not in names
+
+
+def test_the_head_is_cut_off_and_put_back(model: Any, image: np.ndarray) -> None:
+    import onnx
+
+    assert [node.op_type for node in head(model)] == ["Mul", "Add", "Clip"]
+    trunk = without_head(model)
+    onnx.checker.check_model(trunk, full_check=True)
+    assert [output.name for output in trunk.graph.output] == ["delta"]
+    assert len(trunk.graph.node) == len(model.graph.node) - 3
+    assert len(trunk.graph.initializer) < len(model.graph.initializer)  # eps went with the head
+    whole = with_head(trunk, model)
+    onnx.checker.check_model(whole, full_check=True)
+    names = ["protected", "delta"]
+    before, after = (OnnxRunner(each).run(image, names) for each in (model, whole))
+    assert all(np.array_equal(before[name], after[name]) for name in names)
+
+
+def test_a_trunk_of_another_network_shows(model: Any, image: np.ndarray) -> None:
+    """A planted fault: the head goes on with what the trunk gives, whatever that is."""
+    trunk = without_head(model)
+    for node in trunk.graph.node:
+        if node.op_type == "Tanh":
+            node.op_type = "Sin"
+    whole = with_head(trunk, model)
+    before, after = (OnnxRunner(each).run(image, ["protected"]) for each in (model, whole))
+    assert not np.allclose(before["protected"], after["protected"], atol=1e-3)
+
+
+def test_bytes_at_the_ends(model: Any, image: np.ndarray) -> None:
+    import onnx
+
+    names = ["protected", "delta"]
+    before = OnnxRunner(model).run(image, names)
+    bytes_at_the_ends(model)
+    onnx.checker.check_model(model, full_check=True)
+    after = OnnxRunner(model).run(image, names)
+    assert after["protected"].dtype == np.uint8
+    assert after["delta"].dtype == np.float32
+    np.testing.assert_allclose(after["delta"], before["delta"], atol=1e-4)
+    assert np.abs(after["protected"] - before["protected"] * 255).max() <= 0.51
+
+
+def test_bytes_at_the_ends_without_protected(model: Any) -> None:
+    import onnx
+
+    trunk = without_head(model)
+    bytes_at_the_ends(trunk)
+    onnx.checker.check_model(trunk, full_check=True)
+    assert [node.op_type for node in trunk.graph.node].count("QuantizeLinear") == 0
+
+
+def test_nodes_are_put_in_order(model: Any, image: np.ndarray) -> None:
+    import onnx
+
+    wanted = OnnxRunner(model).delta(image)
+    backwards = list(model.graph.node)[::-1]
+    del model.graph.node[:]
+    model.graph.node.extend(backwards)
+    with pytest.raises(onnx.checker.ValidationError):
+        onnx.checker.check_model(model)
+    sort_nodes(model)
+    onnx.checker.check_model(model, full_check=True)
+    assert np.array_equal(OnnxRunner(model).delta(image), wanted)
+
+
+@pytest.mark.parametrize("fault", ["nothing gives it", "a circle"])
+def test_a_node_without_an_input_is_named(fault: str, model: Any) -> None:
+    node = find(model, "enter")
+    node.input[0] = "gone" if fault == "nothing gives it" else node.output[0]
+    with pytest.raises(RidError, match="the quantizer left enter without an input"):
+        sort_nodes(model)
+
+
+def test_what_is_inside_is_what_torch_computes(small_onnx: Any, image: np.ndarray) -> None:
+    import torch
+
+    graph, model, _ = small_onnx
+    seen: dict[str, np.ndarray] = {}
+    hook = graph.defender.enter.register_forward_hook(
+        lambda module, given, result: seen.update(enter=result.numpy())
+    )
+    try:
+        graph(torch.from_numpy(image.transpose(2, 0, 1)[None]))
+    finally:
+        hook.remove()
+    runner = OnnxRunner(model, inside=True)
+    inside = runner.activations(image)
+    np.testing.assert_allclose(inside[find(model, "enter").output[0]], seen["enter"], atol=1e-4)
+    assert inside.keys() >= {"delta", "protected"}
+    assert np.array_equal(inside["delta"][0], runner.delta(image))
+
+
+def test_integers_are_shown_as_what_they_stand_for(model: Any, image: np.ndarray) -> None:
+    """An image of whole levels is, as bytes, what it was."""
+    bytes_at_the_ends(model)
+    inside = OnnxRunner(model, inside=True).activations(image)
+    exact = inside["image.real"]
+    np.testing.assert_allclose(exact[0].transpose(1, 2, 0), image, atol=1e-6)
+    levels = inside["protected.real"] * 255
+    np.testing.assert_allclose(levels, np.rint(levels), atol=1e-3)
+
+
+def test_layers_on_the_way_to_delta(small_onnx: Any) -> None:
+    model = small_onnx[1]
+    found = nodes(model)
+    names = [node.name for node in found]
+    assert names[0] == "stem"
+    assert not {"Mul", "Clip", "DepthToSpace", "Relu", "Tanh"} & {node.kind for node in found}
+    last = next(node for node in found if node.name == "to_image.conv")
+    assert last.bent  # its tanh is its own
+    # What a shuffle moved is read under the name of what it moved.
+    tensors = {node.tensor for node in found} | {"image"}
+    assert all(set(node.inputs) <= tensors for node in found)
+
+
+def test_a_damaged_model_does_not_load(model: Any) -> None:
+    find(model, "enter").op_type = "NoSuchOperator"
+    with pytest.raises(Exception, match="NoSuchOperator"):
+        OnnxRunner(model)

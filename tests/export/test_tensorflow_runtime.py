@@ -1,0 +1,180 @@
+"""TensorFlow's own interpreter in the gate: what it refuses, and that it agrees with LiteRT.
+
+What does not depend on TensorFlow is tested with LiteRT's interpreter in its place, which has the
+same interface; the rest needs the real one, and is skipped without it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rid_core.artifact import read_metadata, seal
+from rid_core.errors import MissingExtraError, RidError
+from rid_export.parity import gate, make_reference, thresholds
+from rid_export.registry import get_target
+from rid_export.spec import ExportSpec
+from rid_export.tensorflow_runtime import TensorFlowRuntime, tensorflow_is_installed
+
+pytestmark = pytest.mark.slow  # converts the tiny network
+
+INSTALLED = importlib.util.find_spec("tensorflow") is not None
+NEEDS_TENSORFLOW = pytest.mark.skipif(
+    not INSTALLED, reason="TensorFlow is not installed: pip install 'rid-defender[tensorflow]'"
+)
+
+
+@pytest.fixture(params=["stand-in", pytest.param("real", marks=NEEDS_TENSORFLOW)])
+def tensorflow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Which interpreter answers to the name of TensorFlow; its version."""
+    if request.param == "real":
+        import tensorflow as real
+
+        return str(real.__version__)
+    from ai_edge_litert.interpreter import Interpreter
+
+    module = ModuleType("tensorflow")
+    module.__spec__ = importlib.util.spec_from_loader("tensorflow", None)
+    module.__dict__.update(__version__="0.0-test", lite=SimpleNamespace(Interpreter=Interpreter))
+    monkeypatch.setitem(sys.modules, "tensorflow", module)
+    return "0.0-test"
+
+
+@pytest.fixture
+def absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without TensorFlow."""
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+
+
+@pytest.fixture(scope="module")
+def files(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The tiny network in TFLite by precision, as the pipeline leaves it."""
+    from rid_export.pipeline import export
+
+    out = tmp_path_factory.mktemp("tensorflow")
+    specs = [
+        ExportSpec("tflite", resolution=64),
+        ExportSpec("tflite", precision="int8", resolution=64, calib_samples=8),
+    ]
+    results = export(specs, small_checkpoint, out)
+    assert [result.error for result in results] == [None, None]
+    return dict(zip(("fp32", "int8"), results, strict=True))
+
+
+@pytest.fixture(scope="module")
+def reference(small_checkpoint: Path) -> Any:
+    from rid_core.runtimes.torch_runtime import TorchRuntime
+    from rid_export.portraits import bundled_portraits
+
+    runtime = TorchRuntime(small_checkpoint)
+    predict = lambda image: runtime.run(image)["delta"]  # noqa: E731
+    return make_reference(predict, bundled_portraits(64)[:2], runtime.levels)
+
+
+def spoil(path: Path, copy: Path, edit: Callable[[Any], None]) -> Path:
+    """A copy with another network, whose metadata is sealed anew."""
+    from rid_export.flatbuffer import Graph, read_model, write_model
+
+    graph = Graph(read_model(path.read_bytes()))
+    edit(graph)
+    copy.write_bytes(write_model(graph.model))
+    seal(copy, read_metadata(copy))
+    return copy
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_it_passes_the_gate(precision: str, files: Any, reference: Any, tensorflow: str) -> None:
+    runtime = TensorFlowRuntime(files[precision].file)
+    assert runtime.name == f"TensorFlow {tensorflow}, TFLite"
+    assert (runtime.levels, runtime.fixed_size) == (6, 64)
+    parity = gate(runtime, reference, thresholds(precision, 6, rounded=False))
+    assert parity.runtime == runtime.name
+    assert {"delta_sqnr_db", "change_levels"} <= {check.name for check in parity.checks}
+
+
+def test_it_is_the_last_of_the_gates_runtimes(files: Any, tensorflow: str) -> None:
+    target = get_target("tflite")
+    names = [runner.name for runner in target.runners(files["fp32"].file)]
+    assert [name.split()[0] for name in names] == ["LiteRT", "LiteRT", "TensorFlow"]
+    assert not any("not run in TensorFlow" in line for line in target.remarks(files["fp32"].file))
+
+
+def test_the_gate_does_without_and_says_so(files: Any, absent: None) -> None:
+    assert not tensorflow_is_installed()
+    target, path = get_target("tflite"), files["fp32"].file
+    assert [runner.name.split()[0] for runner in target.runners(path)] == ["LiteRT"] * 2
+    (line,) = (line for line in target.remarks(path) if "TensorFlow" in line)
+    assert line.endswith("not installed: pip install 'rid-defender[tensorflow]'")
+    with pytest.raises(MissingExtraError, match=r"rid-defender\[tensorflow\]"):
+        TensorFlowRuntime(path)
+
+
+def test_other_weights_are_refused(
+    files: Any, reference: Any, tensorflow: str, tmp_path: Path
+) -> None:
+    def negate(graph: Any) -> None:
+        weight = int(graph.operators[3].inputs[1])
+        graph.tensors[weight].buffer = graph.add_buffer(-graph.constant(weight))
+
+    spoilt = spoil(files["fp32"].file, tmp_path / "spoilt.tflite", negate)
+    with pytest.raises(RidError, match=r"^TensorFlow .*delta_sqnr_db is"):
+        gate(TensorFlowRuntime(spoilt), reference, thresholds("fp32", 6, rounded=False))
+
+
+def test_an_operator_that_it_does_not_know(files: Any, tensorflow: str, tmp_path: Path) -> None:
+    def custom(graph: Any) -> None:
+        code = graph.model.operatorCodes[graph.operators[0].opcodeIndex]
+        code.builtinCode, code.deprecatedBuiltinCode = 32, 32
+        code.customCode = b"FromTheFuture"
+
+    spoilt = spoil(files["fp32"].file, tmp_path / "spoilt.tflite", custom)
+    with pytest.raises(RidError, match="TensorFlow refuses it") as caught:
+        TensorFlowRuntime(spoilt)
+    assert "\n" not in str(caught.value)
+
+
+def test_metadata_of_another_network(files: Any, tensorflow: str, tmp_path: Path) -> None:
+    import dataclasses
+
+    path = tmp_path / "other.tflite"
+    path.write_bytes(files["fp32"].file.read_bytes())
+    metadata = read_metadata(path)
+    outputs = tuple(dataclasses.replace(info, shape=(1, 32, 32, 3)) for info in metadata.outputs)
+    seal(path, dataclasses.replace(metadata, outputs=outputs))
+    with pytest.raises(RidError, match="export it again"):
+        TensorFlowRuntime(path)
+
+
+def test_altered_and_truncated_files(files: Any, tensorflow: str, tmp_path: Path) -> None:
+    data = bytearray(files["fp32"].file.read_bytes())
+    path = tmp_path / "cut.tflite"
+    for share in (0, 0.5, 0.99):
+        path.write_bytes(data[: int(len(data) * share)])
+        with pytest.raises(RidError):
+            TensorFlowRuntime(path)
+
+
+@NEEDS_TENSORFLOW
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_the_pipeline_records_its_figures(precision: str, files: Any) -> None:
+    import tensorflow
+
+    runtimes = [entry.runtime for entry in read_metadata(files[precision].file).parity]
+    assert runtimes[2:] == [f"TensorFlow {tensorflow.__version__}, TFLite"]
+
+
+@NEEDS_TENSORFLOW
+def test_it_agrees_with_litert(files: Any, reference: Any) -> None:
+    from rid_core.runtimes.litert_runtime import LiteRTRuntime
+
+    path = files["fp32"].file
+    image = reference.portraits[0]
+    ours, theirs = LiteRTRuntime(path).perturb(image), TensorFlowRuntime(path).perturb(image)
+    np.testing.assert_allclose(theirs, ours, atol=1e-4)
