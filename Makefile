@@ -25,7 +25,7 @@ export: $(VENV)/.export  ## Set up and export the bundled rid-s to dist/, each f
 	$(BIN)/rid-export --target all -o dist
 
 web: $(VENV)/.export  ## Build the page that protects photos in a browser, and serve it (needs npm).
-	test -f dist/rid-s.onnx || $(BIN)/rid-export --target onnx -o dist
+	$(BIN)/rid-export --target onnx -o dist
 	cd web_demo && npm ci && RID_MODEL=../dist/rid-s.onnx npm run build && npm run preview
 
 demos: $(VENV)/.test  ## Check the demos: compile them, run their tests; fetches compilers and a browser.

@@ -3,6 +3,7 @@
 #
 #   ./check.sh            everything; the build goes to a temporary folder
 #   ./check.sh --keep DIR the build stays in DIR
+#   ./check.sh --core     core and its tests only: Kotlin's compiler and JUnit, no model, no Android
 #
 # Needs a JDK 17, npm, pip, unzip and apt-get (no root, nothing is installed), and rid-export in the
 # Python that PYTHON names (the checkout's .venv by default). What it fetches (0.5 GB, once) lies in
@@ -19,6 +20,11 @@ fi
 # shellcheck source=check/steps.sh
 . check/steps.sh
 
+ONLY_CORE=
+if [ "${1:-}" = --core ]; then
+  ONLY_CORE=yes
+  shift
+fi
 if [ "${1:-}" = --keep ]; then
   WORK=$(mkdir -p "$2" && cd "$2" && pwd)
 else
@@ -63,13 +69,16 @@ main() {
     skip everything "neither the Kotlin compiler nor JUnit can be had; is there a network?"
     finish
   fi
-  if [ -n "${RID_MODELS:-}" ]; then
+  if [ -n "$ONLY_CORE" ]; then
+    skip "everything but core" "not asked for"
+  elif [ -n "${RID_MODELS:-}" ]; then
     mkdir -p "$WORK/models" && cp "$RID_MODELS"/{rid-s.tflite,rid-s.onnx,RidSOnnx.kt} "$WORK/models/"
   else
     step "export rid-s to TFLite and ONNX" export_models || true
   fi
   step "compile core" compile_core || finish
   step "core: unit tests and golden vectors" test_core || true
+  [ -z "$ONLY_CORE" ] || finish
 
   if ! fetch_tools; then
     skip "app" "aapt2, D8 and apksigner cannot be had"

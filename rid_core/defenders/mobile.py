@@ -184,6 +184,16 @@ class ShuffleUp(nn.Module):
         self.layout = layout
 
 
+def _stretch(codes: Tensor, dim: int, length: int) -> Tensor:
+    """The first ``length`` codes; they start over where there are more cells than codes."""
+    if length > _CELLS:
+        repeats = [1, 1, 1, 1]
+        repeats[dim] = -(-length // _CELLS)
+        codes = codes.repeat(repeats)
+    # Not even a slice of everything: converters do not know the alias that it is traced as.
+    return codes if codes.shape[dim] == length else codes.narrow(dim, 0, length)
+
+
 class Places(nn.Module):
     """Tells each cell where it is: [B, C, h, w] plus a frozen random code of its row and column.
 
@@ -211,11 +221,8 @@ class Places(nn.Module):
         if self.training:
             rows = rows.roll(int(torch.randint(_CELLS, ())), 2)
             columns = columns.roll(int(torch.randint(_CELLS, ())), 3)
-        if height > _CELLS:  # larger than any tile: the codes start over
-            rows = rows.repeat(1, 1, -(-height // _CELLS), 1)
-        if width > _CELLS:
-            columns = columns.repeat(1, 1, 1, -(-width // _CELLS))
-        out: Tensor = x + self.of_row(rows[:, :, :height]) + self.of_column(columns[..., :width])
+        rows, columns = _stretch(rows, 2, height), _stretch(columns, 3, width)
+        out: Tensor = x + self.of_row(rows) + self.of_column(columns)
         return out
 
     @torch.no_grad()

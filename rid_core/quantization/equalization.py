@@ -24,14 +24,14 @@ import torch
 from torch import Tensor, nn
 
 from rid_core.defenders import Defender
-from rid_core.defenders.mobile import MobileDefender
+from rid_core.defenders.mobile import MobileDefender, Places
 from rid_core.quantization.grids import derivatives, window
 
 _SHARE = 0.8
 """Of the way, in decibels."""
 _TAIL = 1e-3
 """Share of a channel's values that may lie outside of what counts as its range."""
-_LEAST = 1e-3
+_LEAST = 0.03
 """Of the largest scale of a tensor's channels."""
 _IMAGES = 6
 _STEPS, _RATE = 150, 0.05
@@ -68,6 +68,7 @@ def _free(network: MobileDefender) -> Iterator[Channels]:
             (network.detail.project, 1),
         ),
         (network.enter, network.detail.depthwise, network.to_image.conv),
+        _codes(network.fine_places),
     )
     yield Channels(  # at 1/8
         (
@@ -77,14 +78,18 @@ def _free(network: MobileDefender) -> Iterator[Channels]:
         ),
         (*(block.depthwise for block in outer), network.down, network.leave.conv),
     )
-    places = network.places
-    assert isinstance(places.of_row, nn.Conv2d), "equalize before folding"
-    assert isinstance(places.of_column, nn.Conv2d), "equalize before folding"
     yield Channels(  # at 1/16
         ((network.down, 1), *((block.project, 1) for block in inner)),
         (*(block.depthwise for block in inner), network.up.conv),
-        (places.of_row, places.of_column),
+        _codes(network.places),
     )
+
+
+def _codes(places: Places) -> tuple[nn.Conv2d, nn.Conv2d]:
+    """What makes the constants that are added to tell a cell its place."""
+    assert isinstance(places.of_row, nn.Conv2d), "equalize before folding"
+    assert isinstance(places.of_column, nn.Conv2d), "equalize before folding"
+    return places.of_row, places.of_column
 
 
 def equalized(defender: Defender, images: Iterable[np.ndarray]) -> Defender:

@@ -384,9 +384,13 @@ def test_phone_networks_use_only_what_every_runtime_has(name, layout):
     program = torch.export.export(defender, (portrait(),))
     calls = [node for node in program.graph.nodes if node.op == "call_function"]
     # Slices cut constants to the size of the image: converters do that themselves.
-    cuts = [call for call in calls if "slice" in call.target.__name__]
+    cuts = [call for call in calls if "narrow" in call.target.__name__]
     sources = {cut.args[0] for cut in cuts} - set(cuts)
-    assert {source.name for source in sources} == {"b_places_rows", "b_places_columns"}
+    assert {source.name for source in sources} == {
+        f"b_{places}_{codes}"
+        for places in ("fine_places", "places")
+        for codes in ("rows", "columns")
+    }
     calls = [call for call in calls if call not in cuts]
     assert {call.target.__name__.partition(".")[0] for call in calls} == _OPERATORS[layout]
     # GPU delegates refuse transposes of more than four axes.
@@ -423,7 +427,7 @@ def test_folding_changes_no_value_and_leaves_no_operation_on_constants() -> None
         convolutions = sum(isinstance(m, nn.Conv2d) for m in defender.modules())
         defender.fold()
         torch.testing.assert_close(defender(image), reference, atol=1e-5, rtol=0)
-    assert sum(isinstance(m, nn.Conv2d) for m in defender.modules()) == convolutions - 2
+    assert sum(isinstance(m, nn.Conv2d) for m in defender.modules()) == convolutions - 4
 
 
 @pytest.mark.parametrize("name", MOBILE)
@@ -438,8 +442,9 @@ def test_on_a_flat_wall_no_two_cells_need_be_alike(name: str) -> None:
 
     with torch.no_grad():
         assert spread() > 1e-2
-        for part in ("of_row", "of_column"):
-            nn.init.zeros_(getattr(defender.places, part).weight)
+        for places in (defender.places, defender.fine_places):
+            nn.init.zeros_(places.of_row.weight)
+            nn.init.zeros_(places.of_column.weight)
         assert spread() < 1e-5
 
 
@@ -454,6 +459,18 @@ def test_places_are_fixed_in_use_and_drawn_anew_in_training() -> None:
         first = defender(image)
         torch.manual_seed(1)
         assert torch.equal(defender(image), first)
+
+
+@pytest.mark.parametrize("side", [256, 512, 640])
+def test_codes_are_cut_only_where_there_are_more_than_cells(side: int) -> None:
+    """Half of the codes at 1/4, all of them, and more: converters fail on a slice of everything."""
+    defender = create_defender("rid-n", width=8, detail_width=4).eval()
+    program = torch.export.export(defender, (torch.rand(1, 3, side, side),))
+    program = program.run_decompositions()
+    names = [str(node.target) for node in program.graph.nodes]
+    assert not any("alias" in name for name in names)
+    slices = [n for n in program.graph.nodes if "slice" in str(n.target)]
+    assert all(n.meta["val"].shape != n.args[0].meta["val"].shape for n in slices)
 
 
 def test_an_image_with_more_cells_than_codes_works() -> None:

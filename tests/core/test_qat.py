@@ -66,12 +66,12 @@ def test_the_result_is_an_ordinary_checkpoint_whose_card_says_so(
 def test_fine_tuning_takes_rounding_noise_away(
     teacher: Path, portraits: Path, tmp_path: Path
 ) -> None:
-    config = _config(teacher, portraits, "optim.steps=80", "optim.lr=5e-4", "optim.ema=0.8")
+    config = _config(teacher, portraits, "optim.steps=80", "optim.lr=3e-3", "optim.ema=0.8")
     task = qat.QatTask(config, tmp_path, list_portraits(portraits, []))
     before = task.figures()["int8_sqnr_db"]
     path = qat.fine_tune(config, tmp_path / "run", quiet=True)
     found = load_checkpoint(path)[1].figures["qat"]
-    assert found["int8_sqnr_db"] > before + 0.2
+    assert found["int8_sqnr_db"] > before + 0.2, (found, before)
     assert found["teacher_sqnr_db"] > 15
 
 

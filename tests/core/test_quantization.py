@@ -103,14 +103,15 @@ def test_calibration_finds_every_tensor_that_is_rounded(defender: Any, photos: A
     layers = {n for n, m in defender.named_modules() if isinstance(m, torch.nn.Conv2d)}
     assert set(found.sources) == layers
     assert layers <= set(found.grids)
-    assert found.sources["enter"] == "stem"  # its ReLU does not count as another
+    assert found.sources["enter"] == "enter.input"  # the stem with the codes of its places
     assert found.sources["inner.0.project"] == "inner.0.expand"
     assert found.sources["to_image.conv"] == "to_image.conv.input"  # a sum
-    assert found.grids["stem"].low == 0
+    assert found.grids["inner.0.expand"].low == 0  # its ReLU does not count as another layer
     size = (photos[0].shape[0] // 16 * 16) ** 2
-    of_places = ("places.of_row", "places.of_column")
-    products = sum(n for name, n in found.products.items() if name not in of_places)
-    codes = 8 * 2 * 8 * 2 * int(size**0.5) // 16
+    products = sum(n for name, n in found.products.items() if "places" not in name)
+    config = defender.config
+    cells = ((config.detail_width, 4), (2 * config.width, 16))
+    codes = sum(8 * channels * 2 * int(size**0.5) // scale for channels, scale in cells)
     assert products + codes == defender.config.multiply_adds(int(size**0.5), int(size**0.5))
     assert calibrate(defender, photos).grids == found.grids
 

@@ -36,9 +36,9 @@ def test_measured(exported: Any) -> None:
     assert result.figure("delta_sqnr_db") > 90
     assert 6 < result.figure("change_levels") <= 8.001
     runtimes = [entry.runtime for entry in result.parity]
-    assert len(runtimes) == 2
     assert runtimes[0].endswith("XNNPACK")
     assert runtimes[1].endswith("reference kernels")
+    assert all(name.startswith("TensorFlow ") for name in runtimes[2:])  # where it is installed
 
 
 def test_operators_are_clean(exported: Any) -> None:

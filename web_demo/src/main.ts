@@ -1,11 +1,8 @@
 import "./style.css";
 
 import { App } from "./ui/app.ts";
+import { keepPage } from "./ui/offline.ts";
 
 new App();
 
-if (import.meta.env.PROD && "serviceWorker" in navigator) {
-  navigator.serviceWorker.register("sw.js").catch((error: unknown) => {
-    console.warn("the page will not work offline:", error);
-  });
-}
+if (import.meta.env.PROD && "serviceWorker" in navigator) void keepPage();

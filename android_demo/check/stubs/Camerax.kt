@@ -28,6 +28,8 @@ class Preview private constructor() : UseCase() {
     fun setSurfaceProvider(surfaceProvider: SurfaceProvider?): Unit = TODO()
 }
 
+class InitializationException(message: String) : Exception(message)
+
 class ImageCaptureException(code: Int, message: String) : Exception(message)
 
 class ImageCapture private constructor() : UseCase() {

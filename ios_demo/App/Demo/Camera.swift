@@ -20,6 +20,8 @@ actor Camera {
     private let output = AVCapturePhotoOutput()
     private let queue = DispatchSerialQueue(label: "org.rid.demo.camera")
     private var rotation: AVCaptureDevice.RotationCoordinator?
+    private var input: AVCaptureDeviceInput?
+    private var position = AVCaptureDevice.Position.back
     private var receiver: Receiver?
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { queue.asUnownedSerialExecutor() }
@@ -35,8 +37,15 @@ actor Camera {
         guard await AVCaptureDevice.requestAccess(for: .video) else {
             throw RIDError.permissionDenied("The camera")
         }
-        if rotation == nil { try configure() }
+        if input == nil { try configure() }
         preview.session.startRunning()
+    }
+
+    /// Goes on with the camera on the other side.
+    ///
+    /// - Throws: `RIDError.cameraUnavailable`; the one in use stays.
+    func turn() throws {
+        try use(position == .back ? .front : .back)
     }
 
     func stop() {
@@ -65,18 +74,34 @@ actor Camera {
     }
 
     private func configure() throws {
-        guard let device = AVCaptureDevice.default(for: .video),
-            let input = try? AVCaptureDeviceInput(device: device)
-        else { throw RIDError.cameraUnavailable("this device has none, or it is in use") }
         let session = preview.session
         session.beginConfiguration()
         defer { session.commitConfiguration() }
         session.sessionPreset = .photo
-        guard session.canAddInput(input), session.canAddOutput(output) else {
+        try use(position)
+        guard session.canAddOutput(output) else {
             throw RIDError.cameraUnavailable("it is in use")
         }
-        session.addInput(input)
         session.addOutput(output)
+    }
+
+    private func use(_ wanted: AVCaptureDevice.Position) throws {
+        guard
+            let device = AVCaptureDevice.default(
+                .builtInWideAngleCamera, for: .video, position: wanted),
+            let fresh = try? AVCaptureDeviceInput(device: device)
+        else { throw RIDError.cameraUnavailable("this device has none there, or it is in use") }
+        let session = preview.session
+        session.beginConfiguration()
+        defer { session.commitConfiguration() }
+        if let input { session.removeInput(input) }
+        guard session.canAddInput(fresh) else {
+            if let input { session.addInput(input) }
+            throw RIDError.cameraUnavailable("it is in use")
+        }
+        session.addInput(fresh)
+        input = fresh
+        position = wanted
         rotation = AVCaptureDevice.RotationCoordinator(device: device, previewLayer: nil)
     }
 

@@ -8,7 +8,10 @@ struct CameraView: View {
     let taken: (Camera.Shot) -> Void
 
     @State private var camera = Camera()
+    /// Why there is no picture, in words.
     @State private var failure: String?
+    /// What did not work while the picture goes on, in words.
+    @State private var notice: String?
     @State private var isBusy = false
     @Environment(\.dismiss) private var dismiss
 
@@ -17,10 +20,15 @@ struct CameraView: View {
             if let failure {
                 Text(failure).padding()
             } else {
+                if let notice {
+                    Text(notice).padding()
+                }
                 CameraPreview(source: camera.preview)
             }
             HStack {
                 Button("Cancel") { dismiss() }
+                Button("Other camera") { turn() }
+                    .disabled(isBusy || failure != nil)
                 Button("Take the photo") { shoot() }
                     .buttonStyle(.borderedProminent)
                     .disabled(isBusy || failure != nil)
@@ -35,6 +43,17 @@ struct CameraView: View {
             }
         }
         .onDisappear { Task { await camera.stop() } }
+    }
+
+    private func turn() {
+        Task {
+            do {
+                try await camera.turn()
+                notice = nil
+            } catch {
+                notice = error.localizedDescription
+            }
+        }
     }
 
     private func shoot() {

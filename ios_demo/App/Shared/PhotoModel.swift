@@ -38,6 +38,8 @@ final class PhotoModel: Identifiable, Hashable {
     private var session: PhotoSession?
     private var previewTask: Task<Void, Never>?
     private var work: Task<Void, Never>?
+    /// Counts what was started.
+    private var turn = 0
 
     /// - Parameter previewScale: see `PhotoSession`.
     init(
@@ -127,16 +129,21 @@ final class PhotoModel: Identifiable, Hashable {
 
     private func start(_ phase: Phase, _ body: @escaping @MainActor () async throws -> Void) {
         work?.cancel()
+        turn += 1
+        let turn = turn
         self.phase = phase
         work = Task { [self] in
+            let outcome: Phase
             do {
                 try await body()
-                self.phase = .ready
+                outcome = .ready
             } catch is CancellationError {
-                self.phase = opened == nil ? .failed("Stopped. The photo is kept.") : .ready
+                outcome = opened == nil ? .failed("Stopped. The photo is kept.") : .ready
             } catch {
-                self.phase = .failed(error.localizedDescription)
+                outcome = .failed(error.localizedDescription)
             }
+            // Unless something else has been started meanwhile.
+            if turn == self.turn { self.phase = outcome }
         }
     }
 }

@@ -89,6 +89,8 @@ private struct PhotoControls: View {
 
     var body: some View {
         Section("How") {
+            LabeledContent("Strength", value: "\(Int(model.strength * 100)) percent")
+                .accessibilityHidden(true)
             Slider(value: $model.strength, in: 0.05...1) {
                 Text("Strength")
             } minimumValueLabel: {

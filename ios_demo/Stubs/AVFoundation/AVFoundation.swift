@@ -17,7 +17,11 @@ public final class AVCaptureDevice {
         public var videoRotationAngleForHorizonLevelCapture: CGFloat { 0 }
     }
     public static func requestAccess(for type: AVMediaType) async -> Bool { false }
-    public static func `default`(for type: AVMediaType) -> AVCaptureDevice? { nil }
+    public enum Position: Sendable { case unspecified, back, front }
+    public struct DeviceType: Sendable { public static let builtInWideAngleCamera = DeviceType() }
+    public static func `default`(
+        _ type: DeviceType, for media: AVMediaType?, position: Position
+    ) -> AVCaptureDevice? { nil }
 }
 open class AVCaptureInput {}
 public final class AVCaptureDeviceInput: AVCaptureInput {
@@ -56,6 +60,7 @@ public final class AVCaptureSession {
     public func canAddInput(_ input: AVCaptureInput) -> Bool { false }
     public func canAddOutput(_ output: AVCaptureOutput) -> Bool { false }
     public func addInput(_ input: AVCaptureInput) {}
+    public func removeInput(_ input: AVCaptureInput) {}
     public func addOutput(_ output: AVCaptureOutput) {}
     public func startRunning() {}
     public func stopRunning() {}

@@ -30,6 +30,7 @@ extension View {
     public func tag<Value: Hashable>(_ value: Value) -> some View { self }
     public func gesture(_ gesture: DragGesture) -> some View { self }
     public func navigationTitle(_ title: String) -> some View { self }
+    public func accessibilityHidden(_ hidden: Bool) -> some View { self }
     public func accessibilityElement() -> some View { self }
     public func accessibilityLabel(_ text: String) -> some View { self }
     public func accessibilityValue(_ text: String) -> some View { self }

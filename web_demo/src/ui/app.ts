@@ -5,6 +5,7 @@ import type { Format, ModelInfo, Opened } from "../protocol.ts";
 import { hasCameraApp, takePhoto } from "./camera.ts";
 import { Client, Superseded } from "./client.ts";
 import { choice, choose, element, onChoice } from "./dom.ts";
+import { hasFace } from "./faces.ts";
 import { type Mode, Stage } from "./stage.ts";
 import { count, duration, fileSize, photoFacts, photoNotes, savedName } from "./words.ts";
 
@@ -66,10 +67,11 @@ export class App {
       const opened = await this.client.ask("open", { file, longest }, (text) => {
         if (turn === this.turn) this.busy(`${text} …`);
       });
+      const face = await hasFace(opened.views.before);
       if (turn !== this.turn) return;
       this.photo = { name, opened };
       this.busy("");
-      this.show(opened, model);
+      this.show(opened, model, face);
     } catch (error) {
       if (turn !== this.turn || error instanceof Superseded) return;
       this.busy("");
@@ -78,7 +80,7 @@ export class App {
     }
   }
 
-  private show(opened: Opened, model: ModelInfo): void {
+  private show(opened: Opened, model: ModelInfo, face: boolean | null): void {
     element("start", HTMLElement).hidden = true;
     element("result", HTMLElement).hidden = false;
     choose("mode", "after");
@@ -89,7 +91,7 @@ export class App {
     element("saved", HTMLParagraphElement).textContent = "";
     element("headline", HTMLParagraphElement).textContent =
       `Protected on this device in ${duration(opened.timing.protect)}`;
-    element("notes", HTMLParagraphElement).textContent = photoNotes(opened);
+    element("notes", HTMLParagraphElement).textContent = photoNotes(opened, face);
     this.strength.value = "100";
     this.stage.setMode("after");
     this.stage.show(opened.size, opened.views);
@@ -244,7 +246,9 @@ export class App {
     const overlay = element("busy", HTMLDivElement);
     const opens = overlay.hidden && text !== "";
     overlay.hidden = text === "";
-    element("main", HTMLElement).inert = text !== "";
+    for (const part of document.querySelectorAll<HTMLElement>("main, footer, .skip")) {
+      part.inert = text !== "";
+    }
     element("stage-text", HTMLParagraphElement).textContent = text;
     if (opens) button("cancel").focus({ preventScroll: true });
   }
@@ -252,6 +256,7 @@ export class App {
   private alert(text: string): void {
     element("alert", HTMLDivElement).hidden = text === "";
     element("alert-text", HTMLParagraphElement).textContent = text;
+    if (text !== "") element("alert", HTMLDivElement).scrollIntoView({ block: "nearest" });
   }
 }
 

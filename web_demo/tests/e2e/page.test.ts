@@ -140,6 +140,16 @@ describe("any static host", () => {
     await visitor.context().close();
   });
 
+  it("says when it could not be kept for the time without a network", async () => {
+    const plain = await serve(false);
+    plain.replaced.set("/licences.txt", null);
+    const visitor = await open(browser, plain);
+    await expect.poll(() => visitor.locator("#offline").innerText()).toContain("Could not be kept");
+    await upload(visitor, PORTRAIT);
+    await visitor.context().close();
+    await plain.stop();
+  });
+
   it("lets nothing out", async () => {
     const refused = await page.evaluate(() =>
       fetch("http://127.0.0.1:9/").then(
@@ -150,6 +160,22 @@ describe("any static host", () => {
     const policy = await page.locator("meta[http-equiv]").getAttribute("content");
     expect(refused).toMatch(/Content Security Policy|Failed to fetch/);
     expect(policy).toContain("default-src 'self'");
+  });
+});
+
+describe("a photo without a face is protected all the same, and that is said", () => {
+  test.each([
+    ["no detector", "undefined", "This browser cannot look for a face"],
+    ["one that fails", "class { detect() { return Promise.reject(Error()) } }", "This browser can"],
+    ["no face", "class { async detect() { return [] } }", "No face was found"],
+    ["a face", "class { async detect() { return [{}] } }", "The saved file"],
+  ])("%s", async (_, detector, words) => {
+    const visitor = await visit(browser, site, {}, `globalThis.FaceDetector = ${detector}`);
+    await ready(visitor);
+    await upload(visitor, PORTRAIT);
+    expect(await visitor.locator("#notes").innerText()).toMatch(new RegExp(`^${words}`));
+    expect((await facts(visitor))["Largest change"]).toMatch(/^[1-8] of 255/);
+    await visitor.context().close();
   });
 });
 

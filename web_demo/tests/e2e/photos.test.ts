@@ -106,6 +106,18 @@ test("less strength is what rid-protect makes with less strength", async () => {
   expect(compare(target, path).max).toBeLessThanOrEqual(1);
 });
 
+test("wide-gamut colours become sRGB, within the bound of those", async () => {
+  const source = join(PHOTOS, "wide gamut.png");
+  await upload(page, source);
+  expect(await page.locator("#notes").innerText()).toContain("sRGB colours");
+  const { path } = await save(page);
+  const rounding = 2; // the browser's colour arithmetic and littleCMS's differ
+  expect(compare(join(PHOTOS, "wide gamut as sRGB.png"), path).max).toBeLessThanOrEqual(
+    LEVELS + rounding,
+  );
+  expect(compare(source, path).max).toBeGreaterThan(LEVELS + rounding);
+});
+
 test("transparency is kept", async () => {
   const source = join(PHOTOS, "transparent.png");
   await upload(page, source);

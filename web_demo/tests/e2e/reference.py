@@ -8,12 +8,13 @@ python reference.py golden MODEL RESULT           JSON: a protected portrait.png
 from __future__ import annotations
 
 import base64
+import io
 import json
 import sys
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageCms
 
 from rid_core import photo
 from rid_core.artifact import read_metadata
@@ -22,6 +23,24 @@ ROOT = Path(__file__).resolve().parents[3]
 PORTRAIT = ROOT / "rid_core" / "assets" / "portraits" / "astronaut.jpg"
 GOLDEN = ROOT / "tests" / "golden"
 ORIENTATION, GPS = 0x0112, 0x8825
+PRIMARIES = {
+    b"rXYZ": (0.51512, 0.24120, -0.00105),
+    b"gXYZ": (0.29198, 0.69225, 0.04189),
+    b"bXYZ": (0.15710, 0.06657, 0.78407),
+}
+"""Of Display P3, relative to D50."""
+
+
+def display_p3(srgb: ImageCms.ImageCmsProfile) -> bytes:
+    """A profile of Display P3: that of sRGB, which has the same curve, with other primaries."""
+    profile = bytearray(srgb.tobytes())
+    for entry in range(132, 132 + 12 * int.from_bytes(profile[128:132], "big"), 12):
+        values = PRIMARIES.get(bytes(profile[entry : entry + 4]))
+        if values:
+            at = int.from_bytes(profile[entry + 4 : entry + 8], "big") + 8
+            fixed = [round(65536 * value).to_bytes(4, "big", signed=True) for value in values]
+            profile[at : at + 12] = b"".join(fixed)
+    return bytes(profile)
 
 
 def photos(folder: Path) -> None:
@@ -42,6 +61,16 @@ def photos(folder: Path) -> None:
     clear = portrait.resize((520, 600))
     clear.putalpha(Image.linear_gradient("L").resize(clear.size).point(lambda v: min(2 * v, 255)))
     clear.save(folder / "transparent.png")
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+    p3 = display_p3(srgb)
+    portrait.save(folder / "wide gamut.png", icc_profile=p3)
+    converted = ImageCms.profileToProfile(
+        portrait,
+        ImageCms.ImageCmsProfile(io.BytesIO(p3)),
+        srgb,
+        ImageCms.Intent.RELATIVE_COLORIMETRIC,
+    )
+    converted.save(folder / "wide gamut as sRGB.png", icc_profile=None)
     Image.new("RGB", (1, 1), "red").save(folder / "pixel.png")
     portrait.resize((4100, 64)).save(folder / "strip.png")
     (folder / "text.jpg").write_text("this is no photo")

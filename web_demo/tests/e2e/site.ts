@@ -87,15 +87,21 @@ export function launch(...flags: string[]): Promise<Browser> {
   });
 }
 
-/** Go to the page as somebody new. */
+/**
+ * Go to the page as somebody new.
+ *
+ * @param script run in the page before its own.
+ */
 export async function visit(
   browser: Browser,
   site: Site,
   options: BrowserContextOptions = {},
+  script = "",
 ): Promise<Page> {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   context.setDefaultTimeout(PATIENCE);
   const page = await context.newPage();
+  if (script) await page.addInitScript(script);
   await page.goto(site.url);
   return page;
 }

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { count, duration, fileSize, savedName } from "../../src/ui/words.ts";
+import { count, duration, fileSize, photoNotes, savedName } from "../../src/ui/words.ts";
 
 test.each([
   ["portrait.png", "png", "portrait.png"],
@@ -15,8 +15,20 @@ test.each([
   expect(savedName(name, format)).toBe(saved);
 });
 
+test("what is said of a photo", () => {
+  const photo = { kind: "JPEG", transparent: false } as const;
+  expect(photoNotes(photo, true)).toBe("The saved file has sRGB colours and no camera data.");
+  expect(photoNotes(photo, false)).toMatch(
+    /^No face was found. The photo is protected all the same/,
+  );
+  expect(photoNotes(photo, null)).toMatch(/^This browser cannot look for a face/);
+  expect(photoNotes({ kind: "GIF", transparent: true }, true)).toMatch(
+    /first picture.*see-through/,
+  );
+});
+
 test("figures for people", () => {
-  expect([duration(86.4), duration(1260)]).toEqual(["86 ms", "1.3 s"]);
-  expect([fileSize(640_000), fileSize(12_340_000)]).toEqual(["640 KB", "12.3 MB"]);
+  expect([duration(86.4), duration(1260)]).toEqual(["86\u00a0ms", "1.3\u00a0s"]);
+  expect([fileSize(640_000), fileSize(12_340_000)]).toEqual(["640\u00a0KB", "12.3\u00a0MB"]);
   expect([count(1, "level"), count(8, "level")]).toEqual(["1 level", "8 levels"]);
 });

@@ -21,7 +21,7 @@ public actor PhotoVault {
         public var strength: Double
         public var keepsLocation: Bool
 
-        public init(strength: Double = 1, keepsLocation: Bool = true) {
+        public init(strength: Double = 1, keepsLocation: Bool = false) {
             self.strength = strength
             self.keepsLocation = keepsLocation
         }

@@ -2,11 +2,17 @@ package org.rid.core
 
 /** What can go wrong in words that an app can translate; [RidException] carries the detail. */
 enum class Problem {
+    /** A side is shorter than [Protector.MIN_SIDE]. */
+    PHOTO_TOO_SMALL,
+
     /** More than [Protector.MAX_ASPECT] times as long as wide. */
     PHOTO_TOO_LONG,
 
     /** The model file is not there. */
     MODEL_MISSING,
+
+    /** The model could not be written where the runtimes can open it. */
+    MODEL_NOT_UNPACKED,
 
     /** The model file is truncated, or was changed after its export. */
     MODEL_DAMAGED,

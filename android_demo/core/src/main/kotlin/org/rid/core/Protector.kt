@@ -32,8 +32,23 @@ interface Defender : AutoCloseable {
  * second is cheap, so a strength slider needs only the second.
  */
 object Protector {
+    /** Smallest height and width of a photo, in pixels, as for `rid-protect`. */
+    const val MIN_SIDE = 64
+
     /** Longest side over shortest. */
     const val MAX_ASPECT = 64
+
+    /**
+     * Refuses a photo by its size, before anything is decoded. The arithmetic itself takes any size.
+     *
+     * @throws RidException too small, or too long for its width.
+     */
+    fun checkSize(width: Int, height: Int) {
+        if (min(width, height) < MIN_SIDE) {
+            throw RidException(Problem.PHOTO_TOO_SMALL, "$width x $height; it needs $MIN_SIDE x $MIN_SIDE or more")
+        }
+        checkAspect(width, height)
+    }
 
     /**
      * Predicts the unit perturbation at the working scale.
@@ -44,13 +59,14 @@ object Protector {
      * @throws RidException the photo is too long for its width, or the network failed.
      */
     fun predict(photo: Photo, defender: Defender, check: () -> Unit = {}): FloatImage {
-        if (max(photo.width, photo.height).toLong() > MAX_ASPECT.toLong() * min(photo.width, photo.height)) {
-            throw RidException(
-                Problem.PHOTO_TOO_LONG,
-                "${photo.width} x ${photo.height} is more than $MAX_ASPECT times as long as wide",
-            )
-        }
+        checkAspect(photo.width, photo.height)
         return blend(workingView(photo, defender.side, check), defender, check)
+    }
+
+    private fun checkAspect(width: Int, height: Int) {
+        if (max(width, height).toLong() > MAX_ASPECT.toLong() * min(width, height)) {
+            throw RidException(Problem.PHOTO_TOO_LONG, "$width x $height is more than $MAX_ASPECT times as long as wide")
+        }
     }
 
     /** The photo at the working scale, RGB in [0, 1]. */

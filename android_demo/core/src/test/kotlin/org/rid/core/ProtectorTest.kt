@@ -52,6 +52,18 @@ class ProtectorTest {
     }
 
     @Test
+    fun `photos are refused by their size in words`() {
+        for ((width, height) in listOf(1 to 1, 63 to 4000, 4000 to 63)) {
+            val error = assertFailsWith<RidException> { Protector.checkSize(width, height) }
+            assertEquals(Problem.PHOTO_TOO_SMALL, error.problem)
+            assertTrue("$width x $height" in error.message.orEmpty())
+        }
+        val error = assertFailsWith<RidException> { Protector.checkSize(64, 4097) }
+        assertEquals(Problem.PHOTO_TOO_LONG, error.problem)
+        for ((width, height) in listOf(64 to 64, 64 to 4096, 12_000 to 9_000)) Protector.checkSize(width, height)
+    }
+
+    @Test
     fun `any size keeps its size and the bound`() {
         val random = Random(7)
         val sizes = listOf(1 to 1, 1 to 64, 64 to 1, 3 to 5, 16 to 17, 400 to 16) +

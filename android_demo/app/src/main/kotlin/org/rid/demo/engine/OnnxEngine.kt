@@ -25,7 +25,7 @@ class OnnxEngine(model: ModelFile, threads: Int) : PerturbationEngine {
 
     private val layout = model.metadata.layout
     private val size = 3 * side * side
-    private val environment = OrtEnvironment.getEnvironment()
+    private val environment: OrtEnvironment
     private val session: OrtSession
     private val input = ByteBuffer.allocateDirect(Float.SIZE_BYTES * size).order(ByteOrder.nativeOrder()).asFloatBuffer()
     private val image: OnnxTensor
@@ -35,6 +35,7 @@ class OnnxEngine(model: ModelFile, threads: Int) : PerturbationEngine {
 
     init {
         requireFloats(model.metadata)
+        environment = attempt(OrtEnvironment::getEnvironment)
         name = "ONNX Runtime ${environment.version}, CPU"
         session = attempt {
             environment.setTelemetry(false)
@@ -44,7 +45,12 @@ class OnnxEngine(model: ModelFile, threads: Int) : PerturbationEngine {
             }
         }
         val shape = model.metadata.inputs.single().shape.map(Int::toLong).toLongArray()
-        image = attempt { OnnxTensor.createTensor(environment, input, shape) }
+        try {
+            image = attempt { OnnxTensor.createTensor(environment, input, shape) }
+        } catch (error: RidException) {
+            session.close()
+            throw error
+        }
     }
 
     override fun write(tile: FloatArray) {
@@ -74,5 +80,7 @@ class OnnxEngine(model: ModelFile, threads: Int) : PerturbationEngine {
         work()
     } catch (error: OrtException) {
         throw RidException(Problem.ENGINE_FAILED, "ONNX Runtime: ${error.message}", error)
+    } catch (error: LinkageError) {
+        throw RidException(Problem.ENGINE_FAILED, "ONNX Runtime: its library is missing (${error.message})", error)
     }
 }

@@ -36,6 +36,11 @@ class PhotoGallery(context: Context) {
             throw storageProblem(error, scratch, PhotoProblem.NOT_SAVED)
         } catch (error: SecurityException) {
             throw PhotoException(PhotoProblem.NO_PERMISSION, "Android does not let the app save photos", error)
+        } catch (error: IllegalArgumentException) {
+            throw PhotoException(PhotoProblem.NOT_SAVED, error.message.orEmpty(), error)
+        } catch (error: IllegalStateException) {
+            // The storage is not mounted, or the gallery finds no free name.
+            throw PhotoException(PhotoProblem.NOT_SAVED, error.message.orEmpty(), error)
         } finally {
             file.delete()
         }
@@ -57,6 +62,7 @@ class PhotoGallery(context: Context) {
 
     private fun publish(file: File, name: String, mime: String): Uri {
         val uri = resolver.insert(collection(), entry(name, mime)) ?: throw IOException("the gallery takes no entry")
+        var complete = false
         try {
             val stream = resolver.openOutputStream(uri) ?: throw IOException("the gallery takes no data")
             stream.use { to -> file.inputStream().use { it.copyTo(to) } }
@@ -64,9 +70,9 @@ class PhotoGallery(context: Context) {
                 val visible = ContentValues().apply { put(MediaStore.MediaColumns.IS_PENDING, 0) }
                 resolver.update(uri, visible, null, null)
             }
-        } catch (error: IOException) {
-            resolver.delete(uri, null, null)
-            throw error
+            complete = true
+        } finally {
+            if (!complete) resolver.delete(uri, null, null)
         }
         return uri
     }

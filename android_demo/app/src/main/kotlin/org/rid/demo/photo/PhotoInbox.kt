@@ -40,6 +40,9 @@ class PhotoInbox(context: Context) {
             throw storageProblem(error, folder, PhotoProblem.UNREADABLE)
         } catch (error: SecurityException) {
             throw PhotoException(PhotoProblem.UNREADABLE, "the other app does not hand it out", error)
+        } catch (error: RuntimeException) {
+            // Whatever the other app's provider throws arrives here: its faults must not end this app.
+            throw PhotoException(PhotoProblem.UNREADABLE, "the other app failed (${error.message})", error)
         }
     }
 

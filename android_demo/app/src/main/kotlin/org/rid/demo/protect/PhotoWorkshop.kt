@@ -27,7 +27,7 @@ import org.rid.demo.photo.tooLarge
  * rows when its coroutine is cancelled, and leaves nothing half done.
  */
 class PhotoWorkshop(context: Context) {
-    private val models = ModelStore(context)
+    private val models = ModelStore.of(context)
     private val decoder = PhotoDecoder(context)
     private val gallery = PhotoGallery(context)
 
@@ -40,11 +40,13 @@ class PhotoWorkshop(context: Context) {
      * Reads a photo and predicts its perturbation.
      *
      * @param asset name of the model in the app's assets.
-     * @throws org.rid.core.RidException the model is missing or damaged, or no engine runs it.
+     * @throws org.rid.core.RidException the photo is too small or too long, the model is missing or
+     *     damaged, or no engine runs it.
      * @throws org.rid.demo.photo.PhotoException the photo cannot be read or is too large.
      */
     suspend fun prepare(photo: File, asset: String): Prepared = withContext(engineThread) {
         val info = PhotoInfo.read(photo)
+        Protector.checkSize(info.width, info.height)
         val engine = engineFor(asset)
         val reduction = decoder.reduction(info)
         val start = System.nanoTime()
@@ -73,15 +75,24 @@ class PhotoWorkshop(context: Context) {
         }
     }
 
-    /** What the screen shows at one strength, above 0 and at most 1; cheap enough for a slider. */
+    /**
+     * What the screen shows at one strength, above 0 and at most 1; cheap enough for a slider.
+     *
+     * @throws org.rid.core.RidException the bound would not hold.
+     * @throws org.rid.demo.photo.PhotoException there is no memory for it.
+     */
     suspend fun render(prepared: Prepared, strength: Double): Rendered = withContext(Dispatchers.Default) {
-        val size = prepared.before.width to prepared.before.height
-        val before = ArgbPhoto(size.first, size.second)
-        prepared.before.getPixels(before.pixels, 0, size.first, 0, 0, size.first, size.second)
-        val after = ArgbPhoto(size.first, size.second)
-        val verdict = Protector.apply(before, prepared.unit, Budget(prepared.levels, strength), after) { ensureActive() }
-        val change = amplifiedChange(before.pixels, after.pixels, AMPLIFIED)
-        Rendered(bitmap(after.pixels, size.first, size.second), bitmap(change, size.first, size.second), verdict)
+        try {
+            val (width, height) = prepared.before.width to prepared.before.height
+            val before = ArgbPhoto(width, height)
+            prepared.before.getPixels(before.pixels, 0, width, 0, 0, width, height)
+            val after = ArgbPhoto(width, height)
+            val verdict = Protector.apply(before, prepared.unit, Budget(prepared.levels, strength), after) { ensureActive() }
+            val change = amplifiedChange(before.pixels, after.pixels, AMPLIFIED)
+            Rendered(bitmap(after.pixels, width, height), bitmap(change, width, height), verdict)
+        } catch (error: OutOfMemoryError) {
+            throw tooLarge(prepared.info, error)
+        }
     }
 
     /**
@@ -142,7 +153,7 @@ class PhotoWorkshop(context: Context) {
 
     companion object {
         /** How many times the change is amplified on the screen. */
-        const val AMPLIFIED = 12
+        const val AMPLIFIED = 16
         private const val LONGEST_PREVIEW = 1600
         private const val NANOSECONDS = 1e9
     }

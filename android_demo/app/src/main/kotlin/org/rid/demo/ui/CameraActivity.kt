@@ -11,6 +11,7 @@ import androidx.activity.result.contract.ActivityResultContracts.RequestPermissi
 import androidx.camera.core.CameraSelector
 import androidx.camera.core.ImageCapture
 import androidx.camera.core.ImageCaptureException
+import androidx.camera.core.InitializationException
 import androidx.camera.core.Preview
 import androidx.camera.lifecycle.ProcessCameraProvider
 import androidx.camera.lifecycle.awaitInstance
@@ -63,6 +64,8 @@ class CameraActivity : ComponentActivity() {
                 provider.unbindAll()
                 provider.bindToLifecycle(this@CameraActivity, selector, preview, capture)
                 findViewById<Button>(R.id.shutter).isEnabled = true
+            } catch (error: InitializationException) {
+                say(getString(R.string.camera_missing, error.message))
             } catch (error: IllegalArgumentException) {
                 say(getString(R.string.camera_missing, error.message))
             } catch (error: IllegalStateException) {

@@ -62,6 +62,8 @@ class MainActivity : ComponentActivity() {
 
     private fun receive(intent: Intent) {
         if (intent.action != Intent.ACTION_SEND) return
+        // Opened again from the list of recent apps: the photo came long ago, and its address is void.
+        if (intent.flags and Intent.FLAG_ACTIVITY_LAUNCHED_FROM_HISTORY != 0) return
         IntentCompat.getParcelableExtra(intent, Intent.EXTRA_STREAM, Uri::class.java)?.let(model::adopt)
     }
 

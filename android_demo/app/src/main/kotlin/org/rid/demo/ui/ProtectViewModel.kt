@@ -115,8 +115,14 @@ class ProtectViewModel(application: Application, private val saved: SavedStateHa
     private fun draw(prepared: Prepared) {
         drawing?.cancel()
         drawing = viewModelScope.launch {
-            val rendered = workshop.render(prepared, mutable.value.strengthPercent / PERCENT)
-            mutable.update { if (it.prepared === prepared) it.copy(rendered = rendered) else it }
+            try {
+                val rendered = workshop.render(prepared, mutable.value.strengthPercent / PERCENT)
+                mutable.update { if (it.prepared === prepared) it.copy(rendered = rendered) else it }
+            } catch (error: RidException) {
+                report(error)
+            } catch (error: PhotoException) {
+                report(error)
+            }
         }
     }
 

@@ -19,8 +19,10 @@ class Words(private val context: Context) {
     }
 
     private fun of(problem: Problem): Int = when (problem) {
+        Problem.PHOTO_TOO_SMALL -> R.string.problem_photo_too_small
         Problem.PHOTO_TOO_LONG -> R.string.problem_photo_too_long
         Problem.MODEL_MISSING -> R.string.problem_model_missing
+        Problem.MODEL_NOT_UNPACKED -> R.string.problem_model_not_unpacked
         Problem.MODEL_DAMAGED -> R.string.problem_model_damaged
         Problem.MODEL_FOREIGN, Problem.MODEL_UNSUPPORTED -> R.string.problem_model_unsupported
         Problem.ENGINE_FAILED -> R.string.problem_engine_failed
