@@ -54,18 +54,15 @@ def absent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def files(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The tiny network in TFLite by precision, as the pipeline leaves it."""
+def file(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny network in int8, whose operators differ most between runtimes."""
     from rid_export.pipeline import export
 
     out = tmp_path_factory.mktemp("tensorflow")
-    specs = [
-        ExportSpec("tflite", resolution=64),
-        ExportSpec("tflite", precision="int8", resolution=64, calib_samples=8),
-    ]
-    results = export(specs, small_checkpoint, out)
-    assert [result.error for result in results] == [None, None]
-    return dict(zip(("fp32", "int8"), results, strict=True))
+    spec = ExportSpec("tflite", precision="int8", resolution=64, calib_samples=8)
+    (result,) = export([spec], small_checkpoint, out)
+    assert result.error is None, result.error
+    return result.file
 
 
 @pytest.fixture(scope="module")
@@ -89,62 +86,62 @@ def spoil(path: Path, copy: Path, edit: Callable[[Any], None]) -> Path:
     return copy
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_it_passes_the_gate(precision: str, files: Any, reference: Any, tensorflow: str) -> None:
-    runtime = TensorFlowRuntime(files[precision].file)
+def test_it_passes_the_gate(file: Path, reference: Any, tensorflow: str) -> None:
+    runtime = TensorFlowRuntime(file)
     assert runtime.name == f"TensorFlow {tensorflow}, TFLite"
     assert (runtime.levels, runtime.fixed_size) == (6, 64)
-    parity = gate(runtime, reference, thresholds(precision, 6, rounded=False))
+    parity = gate(runtime, reference, thresholds("int8", 6, rounded=False))
     assert parity.runtime == runtime.name
     assert {"delta_sqnr_db", "change_levels"} <= {check.name for check in parity.checks}
 
 
-def test_it_is_the_last_of_the_gates_runtimes(files: Any, tensorflow: str) -> None:
+def test_it_is_the_last_of_the_gates_runtimes(file: Path, tensorflow: str) -> None:
     target = get_target("tflite")
-    names = [runner.name for runner in target.runners(files["fp32"].file)]
+    names = [runner.name for runner in target.runners(file)]
     assert [name.split()[0] for name in names] == ["LiteRT", "LiteRT", "TensorFlow"]
-    assert not any("not run in TensorFlow" in line for line in target.remarks(files["fp32"].file))
+    assert not any("not run in TensorFlow" in line for line in target.remarks(file))
 
 
-def test_the_gate_does_without_and_says_so(files: Any, absent: None) -> None:
+def test_the_gate_does_without_and_says_so(file: Path, absent: None) -> None:
     assert not tensorflow_is_installed()
-    target, path = get_target("tflite"), files["fp32"].file
-    assert [runner.name.split()[0] for runner in target.runners(path)] == ["LiteRT"] * 2
-    (line,) = (line for line in target.remarks(path) if "TensorFlow" in line)
+    target = get_target("tflite")
+    assert [runner.name.split()[0] for runner in target.runners(file)] == ["LiteRT"] * 2
+    (line,) = (line for line in target.remarks(file) if "TensorFlow" in line)
     assert line.endswith("not installed: pip install 'rid-defender[tensorflow]'")
     with pytest.raises(MissingExtraError, match=r"rid-defender\[tensorflow\]"):
-        TensorFlowRuntime(path)
+        TensorFlowRuntime(file)
 
 
 def test_other_weights_are_refused(
-    files: Any, reference: Any, tensorflow: str, tmp_path: Path
+    file: Path, reference: Any, tensorflow: str, tmp_path: Path
 ) -> None:
     def negate(graph: Any) -> None:
-        weight = int(graph.operators[3].inputs[1])
+        layer = next(op for op in graph.operators if graph.kind(op) == "CONV_2D")
+        weight = int(layer.inputs[1])
         graph.tensors[weight].buffer = graph.add_buffer(-graph.constant(weight))
 
-    spoilt = spoil(files["fp32"].file, tmp_path / "spoilt.tflite", negate)
+    spoilt = spoil(file, tmp_path / "spoilt.tflite", negate)
     with pytest.raises(RidError, match=r"^TensorFlow .*delta_sqnr_db is"):
-        gate(TensorFlowRuntime(spoilt), reference, thresholds("fp32", 6, rounded=False))
+        gate(TensorFlowRuntime(spoilt), reference, thresholds("int8", 6, rounded=False))
 
 
-def test_an_operator_that_it_does_not_know(files: Any, tensorflow: str, tmp_path: Path) -> None:
+def test_an_operator_that_it_does_not_know(file: Path, tensorflow: str, tmp_path: Path) -> None:
     def custom(graph: Any) -> None:
         code = graph.model.operatorCodes[graph.operators[0].opcodeIndex]
         code.builtinCode, code.deprecatedBuiltinCode = 32, 32
         code.customCode = b"FromTheFuture"
 
-    spoilt = spoil(files["fp32"].file, tmp_path / "spoilt.tflite", custom)
+    spoilt = spoil(file, tmp_path / "spoilt.tflite", custom)
     with pytest.raises(RidError, match="TensorFlow refuses it") as caught:
         TensorFlowRuntime(spoilt)
     assert "\n" not in str(caught.value)
 
 
-def test_metadata_of_another_network(files: Any, tensorflow: str, tmp_path: Path) -> None:
+def test_metadata_of_another_network(file: Path, tensorflow: str, tmp_path: Path) -> None:
     import dataclasses
 
     path = tmp_path / "other.tflite"
-    path.write_bytes(files["fp32"].file.read_bytes())
+    path.write_bytes(file.read_bytes())
     metadata = read_metadata(path)
     outputs = tuple(dataclasses.replace(info, shape=(1, 32, 32, 3)) for info in metadata.outputs)
     seal(path, dataclasses.replace(metadata, outputs=outputs))
@@ -152,8 +149,8 @@ def test_metadata_of_another_network(files: Any, tensorflow: str, tmp_path: Path
         TensorFlowRuntime(path)
 
 
-def test_altered_and_truncated_files(files: Any, tensorflow: str, tmp_path: Path) -> None:
-    data = bytearray(files["fp32"].file.read_bytes())
+def test_truncated_files(file: Path, tensorflow: str, tmp_path: Path) -> None:
+    data = file.read_bytes()
     path = tmp_path / "cut.tflite"
     for share in (0, 0.5, 0.99):
         path.write_bytes(data[: int(len(data) * share)])
@@ -162,19 +159,17 @@ def test_altered_and_truncated_files(files: Any, tensorflow: str, tmp_path: Path
 
 
 @NEEDS_TENSORFLOW
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_the_pipeline_records_its_figures(precision: str, files: Any) -> None:
+def test_the_pipeline_records_its_figures(file: Path) -> None:
     import tensorflow
 
-    runtimes = [entry.runtime for entry in read_metadata(files[precision].file).parity]
+    runtimes = [entry.runtime for entry in read_metadata(file).parity]
     assert runtimes[2:] == [f"TensorFlow {tensorflow.__version__}, TFLite"]
 
 
 @NEEDS_TENSORFLOW
-def test_it_agrees_with_litert(files: Any, reference: Any) -> None:
+def test_it_agrees_with_litert(file: Path, reference: Any) -> None:
     from rid_core.runtimes.litert_runtime import LiteRTRuntime
 
-    path = files["fp32"].file
     image = reference.portraits[0]
-    ours, theirs = LiteRTRuntime(path).perturb(image), TensorFlowRuntime(path).perturb(image)
-    np.testing.assert_allclose(theirs, ours, atol=1e-4)
+    ours, theirs = LiteRTRuntime(file).perturb(image), TensorFlowRuntime(file).perturb(image)
+    assert np.abs(theirs - ours).mean() < 1e-3  # a few values may round to the next step
