@@ -124,8 +124,8 @@ class VisibilitySection(Section):
     """Weight of how regular the perturbation is."""
     energy: float = Field(0.0, ge=0)
     """Weight of the mean square of the unit perturbation, which PSNR measures."""
-    cellularity: float = Field(2.0, ge=0)
-    """Weight of how much the perturbation depends on the place within a cell of the network."""
+    cellularity: float = Field(0.0, ge=0)
+    """Weight of how much the perturbation depends on the place in a cell, over a whole batch."""
     universality: float = Field(0.0, ge=0)
     """Weight of how alike the perturbations of the photos of a batch are."""
 
