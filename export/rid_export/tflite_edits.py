@@ -184,13 +184,10 @@ def shuffle_at_once(graph: Graph) -> int:
 
     operators, done = graph.operators, 0
     for index in range(len(operators) - 3, -1, -1):
-        first, middle, last = operators[index : index + 3]
-        if [graph.kind(each) for each in (first, middle, last)] != [
-            "RESHAPE",
-            "TRANSPOSE",
-            "RESHAPE",
-        ]:
+        three = operators[index : index + 3]
+        if [graph.kind(each) for each in three] != ["RESHAPE", "TRANSPOSE", "RESHAPE"]:
             continue
+        first, middle, last = three
         source, result = int(first.inputs[0]), int(last.outputs[0])
         _, height, width, channels = graph.shape(source)
         block = graph.shape(result)[1] // height
