@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-MAX_FLOAT_LAYERS = 9
+MAX_FLOAT_LAYERS = 16
 """More layers than this are never kept in float: the file would no longer be what was asked for."""
 SQNR_LIMIT = 200.0
 _GAIN_DB = 0.05

@@ -38,7 +38,7 @@ def test_torch_session_is_the_reference(checkpoint: Path, reference: Any) -> Non
     session = TorchSession(str(checkpoint), {"resolution": SIDE}, 1, "xnnpack")
     session.encode(reference.images[0])
     session.infer()
-    np.testing.assert_allclose(session.decode(), reference.deltas[0], atol=1e-5)
+    np.testing.assert_allclose(session.decode(), reference.deltas[0], atol=1e-4)
 
 
 INFOS = (

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from rid_core.errors import RidError
+from rid_export.calibration import Material
 from rid_export.coreml.activations import Scale, block_of, layers, quantize_inputs
 from rid_export.coreml.graph import LevelsGraph, _gelu, to_program
 from rid_export.coreml.quantizer import quantize_coreml
@@ -27,6 +28,7 @@ SIDE = 64
 LEVELS = 6
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (4, SIDE, SIDE, 3), dtype=np.uint8)
+MATERIAL = Material(IMAGES, IMAGES)
 
 
 def build(kind: str) -> ExportGraph:
@@ -180,7 +182,7 @@ def test_compressed_weights(made: Any, tmp_path: Path) -> None:
         if operation.type == "constexpr_affine_dequantize"
     ]
     assert set(stored) == {31}  # uint8: Core ML misreads int8 on some devices
-    assert sqnr(graph, palettized_weights(model, 8), tmp_path) > 28
+    assert sqnr(graph, palettized_weights(model), tmp_path) > 28
     spared = next(iter(names_of(graph, model)))
     partly = linear_weights(model, [spared])
     kinds = [operation.type for operation in block_of(partly.get_spec()).operations]
@@ -209,7 +211,7 @@ def test_quantized_program(made: Any, tmp_path: Path) -> None:
     graph, model = made("rid-n")
     names = names_of(graph, model)
     assert set(names.values()) >= {"stem", "encoder.0.depthwise", "up.conv", "to_image.conv"}
-    quantized, notes = quantize_coreml(model, names, IMAGES, IMAGES, LEVELS)
+    quantized, notes = quantize_coreml(model, "int8", names, MATERIAL, LEVELS)
     assert sqnr(graph, quantized, tmp_path) > 22
     assert notes.float_layers == ()
     kinds = [operation.type for operation in block_of(quantized.get_spec()).operations]
@@ -221,6 +223,27 @@ def test_quantized_program(made: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("precision", ["w8", "pal8"])
+def test_weights_stay_in_float_until_the_gate_holds(
+    made: Any, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rid_export import quantization
+
+    graph, model = made("rid-n")
+    names = names_of(graph, model)
+    _, plain = quantize_coreml(model, precision, names, MATERIAL, LEVELS)
+    assert plain.float_layers == ()
+    asked = plain.after["delta_sqnr_db"] + 0.5
+    monkeypatch.setattr(quantization, "least_figures", lambda _: {"delta_sqnr_db": asked})
+    quantized, notes = quantize_coreml(model, precision, names, MATERIAL, LEVELS)
+    assert notes.float_layers
+    assert notes.after["delta_sqnr_db"] > asked
+    kinds = [operation.type for operation in block_of(quantized.get_spec()).operations]
+    compressed = {"w8": "constexpr_affine_dequantize", "pal8": "constexpr_lut_to_dense"}
+    assert kinds.count(compressed[precision]) == kinds.count("conv") - len(notes.float_layers)
+
+
+@pytest.mark.slow
 def test_layers_stay_in_float_until_the_gate_holds(
     made: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -228,10 +251,10 @@ def test_layers_stay_in_float_until_the_gate_holds(
 
     graph, model = made("rid-n")
     names = names_of(graph, model)
-    _, plain = quantize_coreml(model, names, IMAGES, IMAGES, LEVELS)
+    _, plain = quantize_coreml(model, "int8", names, MATERIAL, LEVELS)
     asked = plain.after["delta_sqnr_db"] + 0.5
     monkeypatch.setattr(quantization, "least_figures", lambda _: {"delta_sqnr_db": asked})
-    quantized, notes = quantize_coreml(model, names, IMAGES, IMAGES, LEVELS)
+    quantized, notes = quantize_coreml(model, "int8", names, MATERIAL, LEVELS)
     assert 1 <= len(notes.float_layers) <= 4
     assert set(notes.float_layers) <= set(names.values())
     assert notes.before["delta_sqnr_db"] == pytest.approx(plain.after["delta_sqnr_db"])
@@ -247,7 +270,7 @@ def test_quantized_transformer(made: Any, tmp_path: Path) -> None:
     assert {"embed", "blocks.0.qkv", "blocks.1.fc2", "head"} == set(names.values()) & {
         "embed", "blocks.0.qkv", "blocks.1.fc2", "head",
     }  # fmt: skip
-    quantized, _ = quantize_coreml(model, names, IMAGES, IMAGES, LEVELS)
+    quantized, _ = quantize_coreml(model, "int8", names, MATERIAL, LEVELS)
     assert sqnr(graph, quantized, tmp_path) > 22
     assert sqnr(graph, linear_weights(model), tmp_path) > 28
 

@@ -9,7 +9,6 @@ from rid_export.calibration import material_for
 from rid_export.coreml.graph import describe, quiet, to_program
 from rid_export.coreml.quantizer import quantize_coreml
 from rid_export.coreml.runner import layer_names, write_names
-from rid_export.coreml.weights import linear_weights, palettized_weights
 from rid_export.layers import Notes, float_copy
 
 if TYPE_CHECKING:
@@ -24,12 +23,12 @@ def write_package(graph: ExportGraph, spec: ExportSpec, path: Path) -> Notes | N
     gate that refuses it can name the layer.
 
     Args:
-        graph: the contract around the lowered defender, with the images for ``int8``.
+        graph: the contract around the lowered defender, with images for what is quantized.
         spec: precision and resolution.
         path: of the package.
 
     Returns:
-        For ``int8``, what there is to tell of the quantization.
+        What there is to tell of the quantization, if there was one.
     """
     model = to_program(graph, spec.resolution, half=spec.precision != "fp32")
     notes = None
@@ -38,23 +37,12 @@ def write_package(graph: ExportGraph, spec: ExportSpec, path: Path) -> Notes | N
         names = layer_names(model.get_spec(), modules)
         save(model, float_copy(path))
         write_names(float_copy(path), names)
-        model, notes = _compressed(model, names, graph, spec)
+        levels = round(graph.eps * 255)
+        material = material_for(spec, graph.material)
+        model, notes = quantize_coreml(model, spec.precision, names, material, levels)
     describe(model, graph.outputs)
     save(model, path)
     return notes
-
-
-def _compressed(
-    model: Any, names: dict[str, str], graph: ExportGraph, spec: ExportSpec
-) -> tuple[Any, Notes | None]:
-    if spec.precision == "w8":
-        return linear_weights(model), None
-    if spec.precision == "pal8":
-        return palettized_weights(model, 8), None
-    material = material_for(spec, graph.material)
-    assert material.calibration is not None, "activations are calibrated on images"
-    levels = round(graph.eps * 255)
-    return quantize_coreml(model, names, material.calibration, material.portraits, levels)
 
 
 def save(model: Any, path: Path) -> None:

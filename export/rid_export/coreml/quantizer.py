@@ -1,4 +1,4 @@
-"""8-bit weights and activations for Core ML, with layers kept in float as far as the gate needs it.
+"""8 bits for Core ML, with layers kept in float as far as the gate needs it.
 
 Ranges come from our interpreter of ML programs, so no Mac is needed. A range is first chosen for
 the least error of the tensor, then narrowed where that makes *delta* better: behind the last layers
@@ -16,7 +16,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,9 +24,12 @@ from rid_core.quantization.ranges import RangeCollector
 from rid_export.coreml.activations import Scale, layers, quantize_inputs
 from rid_export.coreml.graph import quiet
 from rid_export.coreml.runner import MilRunner, nodes, read_names
-from rid_export.coreml.weights import linear_weights
-from rid_export.layers import LayerError, Notes, layer_errors
+from rid_export.coreml.weights import linear_weights, palettized_weights
+from rid_export.layers import LayerError, Notes, layer_errors, ranked
 from rid_export.quantization import Yardstick, images_of, quantize
+
+if TYPE_CHECKING:
+    from rid_export.calibration import Material
 
 _PROBES = 3
 """Calibration images that a layer's own effect on delta is measured on."""
@@ -35,51 +38,93 @@ _TUNED = 8
 _NARROWER = (0.85, 0.72, 0.61, 0.52)
 
 
-class CoreMLQuantizer:
-    """See :class:`rid_export.quantization.Quantizer`; models are pairs (``MLModel``, interpreter).
+Trial = tuple[Any, MilRunner]
+"""An ``MLModel``, and the interpreter of its program."""
+
+
+class WeightQuantizer:
+    """``w8`` and ``pal8``, see :class:`rid_export.quantization.Quantizer`.
 
     Attributes:
+        precision: ``w8`` or ``pal8``.
         names: of layers, by the names of their operations.
         exact: the fp16 program.
-        noise: of each layer by name: the noise-to-signal ratio (power) of delta if nothing but what
-            the layer takes is quantized; the worst of some calibration images.
     """
 
-    precision = "int8"
-
     def __init__(
-        self, model: Any, names: Mapping[str, str], calibration: np.ndarray, scratch: Path
+        self, model: Any, names: Mapping[str, str], scratch: Path, precision: str = "w8"
     ) -> None:
-        """Calibrate.
+        """Load the program.
 
         Args:
             model: ``MLModel`` of an fp16 program.
             names: of layers, by the names of their operations.
-            calibration: uint8 [N, H, W, 3].
             scratch: folder for packages that are tried.
+            precision: of the weights.
         """
-        self._model = model
+        self.precision = precision
+        self.names = names
         self._spec = model.get_spec()
         self._scratch = scratch
-        self.names = names
-        self._exact = self._run(model, "exact")
-        self.exact = (model, self._exact)
-        self._tensors = {names[layer.name]: layer.tensor for layer in layers(self._spec)}
-        collector = RangeCollector()
-        self._exact.watch(calibration, set(self._tensors.values()), collector.add)
-        self._scales = {
-            name: Scale.of(low, high) for name, (low, high) in collector.ranges(8).items()
-        }
-        probes = calibration[:: max(len(calibration) // _PROBES, 1)][:_PROBES]
-        self._probes = [(image, self._exact.delta(image)) for image in images_of(probes)]
-        self.noise = {name: self._noise(name, self._scales) for name in self._tensors}
-        self._tune()
+        self.exact: Trial = (model, self._run(model, "exact"))
 
     def _run(self, model: Any, name: str) -> MilRunner:
         path = self._scratch / f"{name}.mlpackage"
         with quiet():
             model.save(str(path))
         return MilRunner.load(path)
+
+    def _spared(self, float_layers: frozenset[str]) -> list[str]:
+        """Their operations."""
+        return sorted(op for op, name in self.names.items() if name in float_layers)
+
+    def build(self, float_layers: frozenset[str] = frozenset()) -> Trial:
+        """The quantized program, with some layers left in float."""
+        spared = self._spared(float_layers)
+        model, _ = self.exact
+        compress = linear_weights if self.precision == "w8" else palettized_weights
+        made = compress(model, spared)
+        return made, self._run(made, "trial")
+
+    def predictor(self, model: Trial) -> Callable[[np.ndarray], np.ndarray]:
+        """What gives a program's ``delta``."""
+        return model[1].delta
+
+    def errors(self, model: Trial, images: Sequence[np.ndarray]) -> list[LayerError]:
+        """Signal-to-noise ratios layer by layer, for float32 images [H, W, 3] in [0, 1]."""
+        steps = nodes(self._spec, self.names)
+        return layer_errors(steps, self.exact[1].activations, model[1].activations, images)
+
+    def ranked(self, rows: Iterable[LayerError]) -> list[LayerError]:
+        """Layers that may be kept in float, the worst first."""
+        layers_only = set(self.names.values())
+        return ranked(row for row in rows if row.name in layers_only)
+
+
+class ActivationQuantizer(WeightQuantizer):
+    """``int8``: activations as well.
+
+    Attributes:
+        noise: of each layer by name: the noise-to-signal ratio (power) of delta if nothing but what
+            the layer takes is quantized; the worst of some calibration images.
+    """
+
+    def __init__(
+        self, model: Any, names: Mapping[str, str], scratch: Path, calibration: np.ndarray
+    ) -> None:
+        """Calibrate on images, uint8 [N, H, W, 3]; the rest as for weights alone."""
+        super().__init__(model, names, scratch, "int8")
+        self._tensors = {names[layer.name]: layer.tensor for layer in layers(self._spec)}
+        collector = RangeCollector()
+        exact = self.exact[1]
+        exact.watch(calibration, set(self._tensors.values()), collector.add)
+        self._scales = {
+            name: Scale.of(low, high) for name, (low, high) in collector.ranges(8).items()
+        }
+        probes = calibration[:: max(len(calibration) // _PROBES, 1)][:_PROBES]
+        self._probes = [(image, exact.delta(image)) for image in images_of(probes)]
+        self.noise = {name: self._noise(name, self._scales) for name in self._tensors}
+        self._tune()
 
     def _noise(self, layer: str, scales: Mapping[str, Scale]) -> float:
         """See :attr:`noise`."""
@@ -109,36 +154,22 @@ class CoreMLQuantizer:
                 self._scales, self.noise[name] = trial, noise
 
     def _quantized(self, scales: Mapping[str, Scale], float_layers: frozenset[str]) -> Any:
-        spared = frozenset(op for op, name in self.names.items() if name in float_layers)
         spec = type(self._spec)()
         spec.CopyFrom(self._spec)
-        quantize_inputs(spec, scales, spared)
+        quantize_inputs(spec, scales, frozenset(self._spared(float_layers)))
         return spec
 
-    def build(self, float_layers: frozenset[str] = frozenset()) -> tuple[Any, MilRunner]:
+    def build(self, float_layers: frozenset[str] = frozenset()) -> Trial:
         """The quantized program, with some layers left in float."""
         import coremltools as ct
 
         spec = self._quantized(self._scales, float_layers)
         with quiet():
             model = ct.models.MLModel(
-                spec, weights_dir=self._model.weights_dir, skip_model_load=True
+                spec, weights_dir=self.exact[0].weights_dir, skip_model_load=True
             )
-        made = linear_weights(
-            model, sorted(op for op, name in self.names.items() if name in float_layers)
-        )
+        made = linear_weights(model, self._spared(float_layers))
         return made, self._run(made, "trial")
-
-    def predictor(self, model: tuple[Any, MilRunner]) -> Callable[[np.ndarray], np.ndarray]:
-        """What gives a program's ``delta``."""
-        return model[1].delta
-
-    def errors(
-        self, model: tuple[Any, MilRunner], images: Sequence[np.ndarray]
-    ) -> list[LayerError]:
-        """Signal-to-noise ratios layer by layer, for float32 images [H, W, 3] in [0, 1]."""
-        steps = nodes(self._spec, self.names)
-        return layer_errors(steps, self._exact.activations, model[1].activations, images)
 
     def ranked(self, rows: Iterable[LayerError]) -> list[LayerError]:
         """Layers that may be kept in float, the one that costs delta most first."""
@@ -165,24 +196,31 @@ def package_layer_errors(
 
 def quantize_coreml(
     model: Any,
+    precision: str,
     names: Mapping[str, str],
-    calibration: np.ndarray,
-    portraits: np.ndarray,
+    material: Material,
     levels: int,
 ) -> tuple[Any, Notes]:
     """Quantize, and keep layers in float as far as the gate needs it.
 
     Args:
         model: ``MLModel`` of an fp16 program.
+        precision: ``w8``, ``pal8`` or ``int8``.
         names: of layers, by the names of their operations.
-        calibration: uint8 [N, H, W, 3].
-        portraits: uint8 [M, H, W, 3] that the gate will look at.
+        material: portraits that the gate will look at; for ``int8`` images to calibrate on.
         levels: the bound in 8-bit levels.
 
     Returns:
         The quantized ``MLModel``, and what there is to tell of it.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        quantizer = CoreMLQuantizer(model, names, calibration, Path(scratch))
-        (quantized, _), notes = quantize(quantizer, Yardstick(portraits, levels))
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        if precision == "int8":
+            assert material.calibration is not None, "activations are calibrated on images"
+            quantizer: WeightQuantizer = ActivationQuantizer(
+                model, names, scratch, material.calibration
+            )
+        else:
+            quantizer = WeightQuantizer(model, names, scratch, precision)
+        (quantized, _), notes = quantize(quantizer, Yardstick(material.portraits, levels))
     return quantized, notes

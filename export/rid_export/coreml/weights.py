@@ -48,11 +48,12 @@ def linear_weights(model: Any, spared: Iterable[str] = ()) -> Any:
         return optimize.linear_quantize_weights(model, _settings(operation, spared))
 
 
-def palettized_weights(model: Any, bits: int) -> Any:
+def palettized_weights(model: Any, spared: Iterable[str] = (), bits: int = 8) -> Any:
     """Weights as indices into a palette of ``2**bits`` values per layer.
 
     Args:
         model: a float ``MLModel``.
+        spared: names of operations whose weights stay as they are.
         bits: 1, 2, 4, 6 or 8.
     """
     from coremltools.optimize import coreml as optimize
@@ -61,7 +62,7 @@ def palettized_weights(model: Any, bits: int) -> Any:
         mode="custom", lut_function=lambda weight: palette(weight, bits), weight_threshold=0
     )
     with quiet():
-        return optimize.palettize_weights(model, _settings(operation, ()))
+        return optimize.palettize_weights(model, _settings(operation, spared))
 
 
 def palette(

@@ -73,7 +73,7 @@ class CoreMLTarget(Target):
         return typed(inputs), typed(outputs)
 
     def convert(self, graph: ExportGraph, spec: ExportSpec, path: Path) -> Notes | None:
-        """Write the package; of int8, return what quantization did."""
+        """Write the package, and return what quantization did."""
         from rid_export.coreml.package import write_package
 
         return write_package(graph, spec, path)
