@@ -138,7 +138,7 @@ class OnnxSession(Session):
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads
-        # Idle workers of this session must not take cores from the one that is measured.
+        # Idle workers of one InferenceSession must not take cores from the one that is measured.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         self._session = onnxruntime.InferenceSession(
             path, options, providers=["CPUExecutionProvider"]
