@@ -160,10 +160,34 @@ def cellularity(unit: Tensor, cell: int = 16) -> Tensor:
         unit: [B, 3, H, W] with H and W of at least ``cell`` + 8.
         cell: in pixels; the network's stride or a multiple of it. Its divisors are seen too.
     """
-    response = F.conv2d(unit, _random_filters().to(unit)).abs()
+    return _variation(F.conv2d(unit, _random_filters().to(unit)), cell)
+
+
+def bordering(unit: Tensor, cell: int = 16) -> Tensor:
+    """:func:`cellularity` of the outermost cells alone, mean over the four sides, scalar.
+
+    Along the borders of a photo a convolution sees its own padding, the same everywhere: cells can
+    be equal there, a row of beads, though all others differ. They are too few to count in the
+    whole. 40 cells a side give 0.13 to 0.15 for noise and for PGD; our networks had 0.35 and 0.42
+    on the lower and the right side when they were trained without this price.
+
+    Args:
+        unit: [B, 3, H, W], multiples of ``cell``, at least ``cell`` + 8.
+        cell: see :func:`cellularity`.
+    """
+    filters = _random_filters().to(unit)
+    margin = filters.shape[-1] // 2
+    padded = F.pad(unit, [margin] * 4, mode="reflect")
+    sides = (torch.rot90(padded, turns, (2, 3))[:, :, : cell + 2 * margin] for turns in range(4))
+    return torch.stack([_variation(F.conv2d(side, filters), cell) for side in sides]).mean()
+
+
+def _variation(response: Tensor, cell: int) -> Tensor:
+    """Coefficient of variation of the mean absolute response over the places in a cell, scalar."""
     rows, columns = response.shape[2] // cell, response.shape[3] // cell
-    whole = response[:, :, : rows * cell, : columns * cell]
-    places = whole.reshape(len(unit), -1, rows, cell, columns, cell).mean(dim=(0, 2, 4)).flatten(1)
+    whole = response[:, :, : rows * cell, : columns * cell].abs()
+    places = whole.unflatten(2, (rows, cell)).unflatten(4, (columns, cell))
+    places = places.mean(dim=(0, 2, 4)).flatten(1)
     deviation = (places.var(dim=1, correction=0) + _FLOOR**2).sqrt()
     return (deviation / (places.mean(dim=1) + 100 * _FLOOR)).mean()
 

@@ -21,7 +21,7 @@ from rid_core.channel import Step, real_jpeg, resize_and_back, round_to_levels
 from rid_core.defenders import Defender
 from rid_core.evaluation.spectrum import power_spectrum, spectral_peak
 from rid_core.imagewise.pgd import encoder_pgd
-from rid_core.objectives import cellularity, dissimilarity
+from rid_core.objectives import bordering, cellularity, dissimilarity
 from rid_core.surrogates import Surrogate, relative_shift
 from rid_core.training.data import list_portraits, load_rgb, to_tensor
 
@@ -62,6 +62,7 @@ class Row:
         rms_levels: root mean square of the change, in 8-bit levels.
         spectral_peak_db: see :func:`rid_core.evaluation.spectrum.spectral_peak`.
         cellularity: see :func:`rid_core.objectives.cellularity`.
+        bordering: see :func:`rid_core.objectives.bordering`.
         shift: by encoder, then by step of the channel.
     """
 
@@ -70,6 +71,7 @@ class Row:
     rms_levels: float
     spectral_peak_db: float
     cellularity: float
+    bordering: float
     shift: dict[str, dict[str, Shift]] = field(default_factory=dict)
 
 
@@ -153,13 +155,14 @@ def measure(
     power = power_spectrum(perturbations)
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
         torch.manual_seed(0)
-        cells = cellularity(perturbations).item()
+        cells, border = cellularity(perturbations).item(), bordering(perturbations).item()
     row = Row(
         psnr=float(np.mean([-10 * np.log10(max(s, _LEAST)) for s in squares])),
         ssim=float(np.mean(similarities)),
         rms_levels=float(np.sqrt(np.mean(squares)) * 255),
         spectral_peak_db=spectral_peak(power),
         cellularity=cells,
+        bordering=border,
         shift={
             encoder: {
                 name: Shift(*(float(v) for v in np.mean(pairs, axis=0)))
@@ -188,12 +191,12 @@ def table(rows: dict[str, Row], floor: str = "random") -> str:
     """Rows as text; after each shift, in brackets, how many times the floor's it is."""
     base = rows[floor]
     encoders = list(base.shift)
-    head = ["protection", "PSNR", "SSIM", "peak dB", "cells"]
+    head = ["protection", "PSNR", "SSIM", "peak dB", "cells", "border"]
     head += [f"{encoder} {name}" for encoder in encoders for name in CHANNELS]
     lines = [head]
     for label, row in rows.items():
         cells = [label, f"{row.psnr:.2f}", f"{row.ssim:.3f}", f"{row.spectral_peak_db:.1f}"]
-        cells.append(f"{row.cellularity:.2f}")
+        cells += [f"{row.cellularity:.2f}", f"{row.bordering:.2f}"]
         for encoder in encoders:
             for name in CHANNELS:
                 value, least = row.shift[encoder][name], base.shift[encoder][name]

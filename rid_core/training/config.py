@@ -126,6 +126,8 @@ class VisibilitySection(Section):
     """Weight of the mean square of the unit perturbation, which PSNR measures."""
     cellularity: float = Field(0.0, ge=0)
     """Weight of how much the perturbation depends on the place in a cell, over a whole batch."""
+    bordering: float = Field(0.0, ge=0)
+    """Weight of the same in the outermost cells, where the network sees its own padding."""
     universality: float = Field(0.0, ge=0)
     """Weight of how alike the perturbations of the photos of a batch are."""
 

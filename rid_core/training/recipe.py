@@ -126,6 +126,7 @@ class Recipe:
             "energy": lambda: unit.square().mean(),
             "periodicity": lambda: objectives.periodicity(unit).mean(),
             "cellularity": lambda: objectives.cellularity(unit),
+            "bordering": lambda: objectives.bordering(unit),
             "universality": lambda: objectives.universality(unit),
         }
         terms = {}
