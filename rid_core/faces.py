@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from rid_core._containers import fields
 from rid_core.errors import MissingExtraError, RidError
 
 YUNET = "face_detection_yunet_2023mar_int8bq.onnx"
+SFACE = "face_recognition_sface_2021dec_int8bq.onnx"
 SIDE = 640
 """Side of the square that the network takes, pixels."""
 
@@ -68,6 +69,35 @@ def model_file(name: str = YUNET) -> Path:
     return path
 
 
+def open_network(
+    path: Path, name: str, threads: int, repair: Callable[[bytes], bytes] = lambda model: model
+) -> Any:
+    """An ONNX Runtime session on the CPU.
+
+    Args:
+        path: of the ONNX file.
+        name: what it should be, for errors.
+        threads: of ONNX Runtime.
+        repair: makes of the file's bytes what ONNX Runtime takes.
+
+    Raises:
+        RidError: ONNX Runtime is missing, or the file is not a network.
+    """
+    try:
+        import onnxruntime
+    except ModuleNotFoundError:
+        raise MissingExtraError("onnxruntime", "eval") from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # it warns of every initializer that is not used
+    try:
+        return onnxruntime.InferenceSession(
+            repair(path.read_bytes()), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # noqa: BLE001 - the runtime raises classes of its own
+        raise RidError(f"{path}: cannot be loaded as {name} ({str(error)[:120]})") from None
+
+
 class FaceDetector:
     """YuNet.
 
@@ -81,20 +111,7 @@ class FaceDetector:
     """
 
     def __init__(self, path: Path | None = None, score: float = 0.7, threads: int = 1) -> None:
-        try:
-            import onnxruntime
-        except ModuleNotFoundError:
-            raise MissingExtraError("onnxruntime", "eval") from None
-        path = path or model_file()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3  # it warns of every initializer that is not used
-        try:
-            self._session = onnxruntime.InferenceSession(
-                _repaired(path.read_bytes()), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # noqa: BLE001 - the runtime raises classes of its own
-            raise RidError(f"{path}: cannot be loaded as YuNet ({str(error)[:120]})") from None
+        self._session = open_network(path or model_file(), "YuNet", threads, _repaired)
         self.score = score
 
     def find(self, images: Sequence[np.ndarray], grid: int = 1) -> list[list[Face]]:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from rid_core.cli.common import CONTEXT, run, version_option
+from rid_core.cli.evaluation_judges import judges
 from rid_core.errors import MissingExtraError, RidError
 
 _SHIFT_EPILOG = """\b
@@ -118,6 +119,9 @@ def shift(
             figures = {**card.figures, key: {**row, "random": report["rows"]["random"]["shift"]}}
             fresh = dataclasses.replace(card, figures=figures)
             save_checkpoint(find_checkpoint(name), defender, fresh)
+
+
+group.add_command(judges)
 
 
 def main() -> None:
