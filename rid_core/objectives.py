@@ -186,10 +186,11 @@ def _variation(response: Tensor, cell: int) -> Tensor:
     """Coefficient of variation of the mean absolute response over the places in a cell, scalar."""
     rows, columns = response.shape[2] // cell, response.shape[3] // cell
     whole = response[:, :, : rows * cell, : columns * cell].abs()
-    places = whole.unflatten(2, (rows, cell)).unflatten(4, (columns, cell))
+    places = whole.reshape(len(whole), -1, rows, cell, columns, cell)
     places = places.mean(dim=(0, 2, 4)).flatten(1)
     deviation = (places.var(dim=1, correction=0) + _FLOOR**2).sqrt()
-    return (deviation / (places.mean(dim=1) + 100 * _FLOOR)).mean()
+    variation: Tensor = (deviation / (places.mean(dim=1) + 100 * _FLOOR)).mean()
+    return variation
 
 
 def _random_filters(count: int = 32, size: int = 9) -> Tensor:

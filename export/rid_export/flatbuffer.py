@@ -40,6 +40,8 @@ def write_model(model: Any) -> bytes:
 
     Weights are aligned to the 16 bytes that the schema promises, and equal vectors are stored once:
     the zero points of per-channel weights, 8 bytes of zero each, are a tenth of a small int8 file.
+    Buffers that nothing names any more are emptied, in ``model`` too; their places stay, since
+    others are counted by them.
     """
     import flatbuffers  # type: ignore[import-untyped]
 
@@ -64,6 +66,11 @@ def write_model(model: Any) -> bytes:
             self.Bytes[self.head : self.head + x.size] = x.tobytes()
             return self.EndVector()
 
+    named = {tensor.buffer for graph in model.subgraphs for tensor in graph.tensors}
+    named |= {entry.buffer for entry in model.metadata or ()}
+    for index, buffer in enumerate(model.buffers):
+        if index not in named:
+            buffer.data = None
     stored = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
     builder = Builder(stored + 65536)
     builder.Finish(model.Pack(builder), b"TFL3")

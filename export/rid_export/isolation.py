@@ -15,6 +15,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _REFUSED = 3
 _FULL = 4
+_GLANCE = 0.05  # seconds between looks at a child
 _MARK = "rid-export: "
 
 
@@ -61,6 +63,7 @@ def convert_isolated(
     path: Path,
     log: Path,
     material: Path | None = None,
+    stop: threading.Event | None = None,
 ) -> Notes | None:
     """Convert ``checkpoint`` to ``path``, metadata included, in a child that prints to ``log``.
 
@@ -71,12 +74,14 @@ def convert_isolated(
         path: of the file; others beside it whose names begin with its name may be written too.
         log: what the converter prints is appended to it.
         material: folder of a :class:`rid_export.calibration.Material`.
+        stop: ends the child when it is set.
 
     Returns:
         What the converter has to tell of a quantization, if it has.
 
     Raises:
         RidError: it failed or crashed; the text names the reason and the log.
+        KeyboardInterrupt: it was stopped.
     """
     notes = path.with_name(f"{path.name}.notes")
     request = {
@@ -96,14 +101,10 @@ def convert_isolated(
     }
     command = [sys.executable, "-m", "rid_export.isolation", json.dumps(request)]
     with log.open("ab") as sink:
-        code = subprocess.run(
-            command,
-            stdout=sink,
-            stderr=sink,
-            stdin=subprocess.DEVNULL,
-            env=environment,
-            check=False,
-        ).returncode
+        child = subprocess.Popen(
+            command, stdout=sink, stderr=sink, stdin=subprocess.DEVNULL, env=environment
+        )
+    code = _wait(child, stop or threading.Event())
     if code == 0 and path.exists():
         return Notes.from_dict(json.loads(notes.read_text())) if notes.exists() else None
     if code == _FULL:
@@ -119,6 +120,19 @@ def convert_isolated(
     if code == 0:
         raise RidError(f"the {spec.target} converter wrote no file; its log: {log}")
     raise RidError(f"the {spec.target} converter failed: {last.strip()[:300]}; its log: {log}")
+
+
+def _wait(child: subprocess.Popen[bytes], stop: threading.Event) -> int:
+    """Exit status of a child, which does not outlive us."""
+    try:
+        while child.poll() is None:
+            if stop.wait(_GLANCE):
+                raise KeyboardInterrupt
+    finally:
+        if child.poll() is None:
+            child.kill()
+            child.wait()
+    return child.returncode
 
 
 def _child(request: dict[str, str]) -> None:

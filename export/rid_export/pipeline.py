@@ -2,14 +2,20 @@
 
 An artefact is made in a scratch folder beside its place and moved there after the last stage. If a
 stage refuses it, what was there before stays.
+
+A converter spends most of its time importing itself, on one core, in a process of its own. So a few
+convert at the same time, while the other stages take their turns in this process.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,6 +52,8 @@ class Job:
         path: of the unfinished artefact.
         log: of the converter.
         preparation: images and references of the run.
+        material: folder of images for the converter, if it needs some.
+        stop: set when the run was interrupted.
         notes: of the converter, on quantization.
         remarks: for people, on the finished file.
         metadata: what the file says of itself, once it does.
@@ -60,6 +68,8 @@ class Job:
     path: Path
     log: Path
     preparation: Preparation
+    material: Path | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
     notes: Notes | None = None
     remarks: tuple[str, ...] = ()
     metadata: ArtifactMetadata | None = None
@@ -68,15 +78,23 @@ class Job:
 
 @dataclass(frozen=True)
 class Stage:
-    """A step that finishes a part of a job or raises ``RidError``."""
+    """A step that finishes a part of a job or raises ``RidError``.
+
+    Attributes:
+        name: for people.
+        run: the step.
+        isolated: it works in a process of its own, and shares nothing with this one.
+    """
 
     name: str
     run: Callable[[Job], None]
+    isolated: bool = False
 
 
 def _convert(job: Job) -> None:
-    material = job.preparation.material(job.spec)
-    job.notes = convert_isolated(job.target, job.spec, job.checkpoint, job.path, job.log, material)
+    job.notes = convert_isolated(
+        job.target, job.spec, job.checkpoint, job.path, job.log, job.material, job.stop
+    )
 
 
 def _read(job: Job) -> None:
@@ -120,7 +138,7 @@ def _seal(job: Job) -> None:
 
 
 STAGES = (
-    Stage("convert", _convert),
+    Stage("convert", _convert, isolated=True),
     Stage("read", _read),
     Stage("gate", _gate),
     Stage("seal", _seal),
@@ -174,7 +192,7 @@ def export(
         "weights": weights_digest(torch_runtime.defender),
     }
 
-    results = []
+    jobs = []
     with scratch_folder() as scratch:
         preparation = Preparation(
             torch_runtime, scratch, notify, portraits=portraits, surrogate=surrogate
@@ -192,33 +210,62 @@ def export(
                 "calibration": None if calibration is None else calibration.digest,
                 "unfit": None if calibration is None else calibration.unfit,
             }
-            job = Job(
-                spec, target, checkpoint, reference, expected, place, _log_of(place), preparation
+            log = place.with_name(f"{place.name}.log")
+            material = preparation.material(spec)
+            jobs.append(
+                Job(
+                    spec, target, checkpoint, reference, expected, place, log, preparation, material
+                )
             )
-            results.append(_run(job, place, stages, notify))
-    return results
+        return _run_all(jobs, stages, notify)
 
 
-def _log_of(place: Path) -> Path:
-    return place.with_name(f"{place.name}.log")
+_AT_ONCE = 4
+"""Converters that run at the same time at most: each takes up to a gigabyte."""
 
 
-def _run(job: Job, place: Path, stages: Sequence[Stage], notify: Notify) -> Result:
-    """Take one job through the stages; a refusal becomes a result, and keeps the log it names."""
-    spec = job.spec
-    started = time.perf_counter()
+def _run_all(jobs: Sequence[Job], stages: Sequence[Stage], notify: Notify) -> list[Result]:
+    """Results in the order of the jobs."""
+    turn = threading.Lock()
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, _AT_ONCE)) as pool:
+        running = [pool.submit(_run, job, stages, notify, turn) for job in jobs]
+        try:
+            return [each.result() for each in running]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for job in jobs:
+                job.stop.set()
+            raise
+
+
+def _run(job: Job, stages: Sequence[Stage], notify: Notify, turn: threading.Lock) -> Result:
+    """Take one job through the stages; a refusal becomes a result, and keeps the log it names.
+
+    Whoever speaks, or lets this process work, holds ``turn``: what a stage prints goes to its log.
+    """
+    spec, place = job.spec, job.path
+    seconds = 0.0
     keep_log = False
     try:
         with replacing(place) as fresh:
             job.path = fresh
             for stage in stages:
-                notify(f"{spec.label()}: {stage.name}")
-                with captured(job.log):
-                    stage.run(job)
+                if job.stop.is_set():
+                    raise KeyboardInterrupt
+                with turn:
+                    notify(f"{spec.label()}: {stage.name}")
+                with contextlib.ExitStack() as surroundings:
+                    if not stage.isolated:
+                        surroundings.enter_context(turn)
+                        surroundings.enter_context(captured(job.log))
+                    started = time.perf_counter()
+                    try:
+                        stage.run(job)
+                    finally:
+                        seconds += time.perf_counter() - started
             size = payload_size(fresh)
     except RidError as error:
         keep_log = str(job.log) in str(error)
-        seconds = time.perf_counter() - started
         return Result(
             spec.target, spec.precision, place, seconds, error=str(error), notes=job.notes
         )
@@ -226,9 +273,9 @@ def _run(job: Job, place: Path, stages: Sequence[Stage], notify: Notify) -> Resu
         if not keep_log:
             with contextlib.suppress(OSError):
                 job.log.unlink()
-    seconds = time.perf_counter() - started
-    for line in (*_quantization_lines(job.notes), *job.remarks):
-        notify(f"{spec.label()}: {line}")
+    with turn:
+        for line in (*_quantization_lines(job.notes), *job.remarks):
+            notify(f"{spec.label()}: {line}")
     return Result(
         spec.target,
         spec.precision,

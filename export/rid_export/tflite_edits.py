@@ -109,7 +109,6 @@ def split_sums(graph: Graph) -> int:
         rest = float(np.abs(rows + columns - value).max())
         if rest > 1e-6 * max(float(np.abs(value).max()), 1e-12):
             continue
-        graph.model.buffers[graph.tensors[constant].buffer].data = None
         result = int(operator.outputs[0])
         name = graph.name(constant)
         parts = [constant, graph.add_tensor(f"{name}.columns", constant)]
@@ -260,7 +259,6 @@ def half_constants(graph: Graph) -> int:
             type=schema.TensorType.FLOAT16,
             buffer=graph.add_buffer(value.astype(np.float16)),
         )
-        graph.model.buffers[graph.tensors[tensor].buffer].data = None
         graph.tensors[tensor].buffer = 0
         fresh.append(graph.new_operator("DEQUANTIZE", [half], [tensor]))
     graph.operators[:0] = fresh

@@ -101,7 +101,6 @@ class TFLiteQuantizer:
             depthwise = graph.kind(operator) == "DEPTHWISE_CONV_2D"
             rows = value.transpose(3, 0, 1, 2) if depthwise else np.moveaxis(value, -1, 1)
             fresh = corrected_bias(old, rows, grids.means[grids.sources[layer]], _STEPS)
-            graph.model.buffers[graph.tensors[bias].buffer].data = None
             graph.tensors[bias].buffer = graph.add_buffer(fresh)
         self._corrected = write_model(graph.model)
 

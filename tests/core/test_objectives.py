@@ -132,6 +132,21 @@ def test_cellularity_falls_along_its_gradient() -> None:
     assert objectives.cellularity(unit).item() < 0.8 * before
 
 
+def test_bordering_sees_equal_cells_along_one_side_only() -> None:
+    torch.manual_seed(0)
+    noise = torch.randn(4, 3, 160, 160).sign()
+    assert objectives.bordering(noise).item() < 0.2
+    inside = noise.clone()
+    inside[:, :, 32:48] = noise[:1, :, 32:48, :16].repeat(4, 1, 1, 10)
+    assert objectives.bordering(inside).item() < 0.2
+    for turns in range(4):
+        beads = torch.rot90(noise, turns, (2, 3)).clone()
+        beads[:, :, -16:] = beads[:1, :, -16:, :16].repeat(4, 1, 1, 10)
+        beads = torch.rot90(beads, -turns, (2, 3))
+        assert objectives.bordering(beads).item() > 0.25
+        assert objectives.cellularity(beads).item() < 0.12
+
+
 def test_universality_is_what_photos_have_in_common() -> None:
     own = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     shared = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -40,3 +41,11 @@ class WritesNothing(OnnxTarget):
 class Full(OnnxTarget):
     def convert(self, graph: Any, spec: ExportSpec, path: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+class Sleeps(OnnxTarget):
+    """Says that it has begun, and never ends."""
+
+    def convert(self, graph: Any, spec: ExportSpec, path: Path) -> None:
+        path.parent.parent.joinpath("begun").write_text(str(os.getpid()))
+        time.sleep(600)

@@ -76,8 +76,8 @@ def test_weights_are_aligned_and_equal_ones_are_stored_once(graph: Graph) -> Non
 
     large = np.random.default_rng(0).integers(0, 256, 100_003, np.uint8)
     before = len(write_model(graph.model))
-    graph.add_buffer(large)
-    graph.add_buffer(large.copy())
+    for name in ("one", "other"):
+        graph.add_tensor(name, 0, buffer=graph.add_buffer(large.copy()))
     data = write_model(graph.model)
     assert large.nbytes <= len(data) - before < 1.1 * large.nbytes
     origin = np.frombuffer(data, np.uint8).__array_interface__["data"][0]
@@ -159,3 +159,15 @@ def test_the_trunk_is_what_an_output_depends_on(graph: Graph) -> None:
     idle = graph.new_operator("TANH", [graph.end("image")], [graph.add_tensor("idle", 0)])
     graph.operators.insert(0, idle)
     assert graph.trunk("delta") == [index + 1 for index in trunk]
+
+
+def test_what_nothing_names_is_left_out(graph: Graph, small_tflite: Any, small_images: Any) -> None:
+    before = len(write_model(graph.model))
+    weight = int(first(graph, "CONV_2D").inputs[1])
+    value = graph.constant(weight)
+    assert value is not None
+    graph.add_buffer(np.random.default_rng(0).standard_normal(50_000))
+    graph.tensors[weight].buffer = graph.add_buffer(value)  # its old buffer is without an owner
+    data = write_model(graph.model)
+    assert len(data) < before + 200
+    assert same_outputs(small_tflite[1], data, small_images)

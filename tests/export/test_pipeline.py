@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -159,6 +163,55 @@ def test_interrupt_leaves_nothing(
             stages=(Stage("convert", interrupt),),
         )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_ends_a_converter_that_runs(
+    small_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry._TARGETS, "broken", broken_targets.Sleeps())
+    begun = tmp_path / "begun"
+    children: list[int] = []
+
+    def interrupt() -> None:
+        while not (begun.exists() and begun.read_text()):
+            time.sleep(0.1)
+        children.append(int(begun.read_text()))
+        begun.unlink()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    specs = [ExportSpec("broken", resolution=side) for side in (64, 128, 192, 256, 320, 384)]
+    with pytest.raises(KeyboardInterrupt):
+        export(specs, small_checkpoint, tmp_path)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ProcessLookupError):
+        os.kill(children[0], 0)
+
+
+def test_converters_run_at_the_same_time_and_the_rest_in_turns(
+    small_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    meet = threading.Barrier(2, timeout=60)
+    alone = threading.Lock()
+
+    def convert(job: Job) -> None:
+        meet.wait()
+
+    def check(job: Job) -> None:
+        assert alone.acquire(blocking=False), "two stages work in this process"
+        print("what a library prints")
+        time.sleep(0.2)
+        alone.release()
+        job.path.write_bytes(b"a file")
+        raise RidError(f"{job.spec.resolution} was here")
+
+    stages = (Stage("convert", convert, isolated=True), Stage("check", check))
+    specs = [ExportSpec("onnx", resolution=side) for side in (64, 128, 192, 256)]
+    results = export(specs, small_checkpoint, tmp_path, stages=stages)
+    assert [result.error for result in results] == [f"{s.resolution} was here" for s in specs]
+    assert all(0.2 <= result.seconds < 60 for result in results)
+    assert not list(tmp_path.iterdir())
 
 
 def test_untrained_and_misfit_checkpoints(tmp_path: Path, small_checkpoint: Path) -> None:
