@@ -144,6 +144,40 @@ def test_nothing_is_drawn_outside(run: Run) -> None:
             assert end <= width
 
 
+def test_labels_do_not_overlap() -> None:
+    """Twelve files that are nearly as fast and as faithful as each other, at a corner as well."""
+    crowd = [plots.Point(5 + n % 3 * 0.05, 100 + n % 4 * 0.2, str(n)) for n in range(10, 20)]
+    points = [*crowd, plots.Point(9, 110, "a long one"), plots.Point(9, 110, "another")]
+    x, y = plots.Axis("", 4, 9.1), plots.Axis("", 95, 110.1)
+    root = ElementTree.fromstring(plots.scatter(points, x, y, ""))
+    width = float((root.get("viewBox") or "").split()[2])
+    boxes = []
+    for node in root.iter("text"):
+        if node.get("class") == "label":
+            half = 3.2 * len(node.text or "")  # wider than any browser draws it
+            middle, base = float(node.get("x") or 0), float(node.get("y") or 0)
+            boxes.append((middle - half, base - 9, middle + half, base + 1))
+    assert len(boxes) == len(points)
+    for number, one in enumerate(boxes):
+        assert one[0] >= 0
+        assert one[2] <= width
+        for other in boxes[:number]:
+            apart = one[0] >= other[2] or other[0] >= one[2]
+            assert apart or one[1] >= other[3] or other[1] >= one[3], (one, other)
+
+
+def test_every_number_of_a_plot_is_explained(run: Run) -> None:
+    run.cells += [run.cells[0] | {"runtime_key": "tensorflow"}]
+    text = page.render([run])
+    plot = text[text.index('aria-label="speed against fidelity"') :]
+    plot = plot[: plot.index("</figure>")]
+    assert re.findall(r'class="label"[^>]*>(\d)<', plot) == ["1", "2"]
+    assert re.findall(r"<li>(.*?)</li>", plot) == [
+        "rid-s TFLite fp32: 9 ms, 100.0 dB",
+        "rid-s TFLite fp32, TensorFlow: 9 ms, 100.0 dB",
+    ]
+
+
 def test_markdown_says_the_same(run: Run) -> None:
     text = markdown.render([run])
     for line in text.splitlines():

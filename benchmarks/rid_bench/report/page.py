@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from string import Template
 
@@ -45,7 +45,11 @@ def _section(run: Run, runs: Sequence[Run]) -> str:
     facts = "".join(f"<dt>{escape(n)}</dt><dd>{escape(t)}</dd>" for n, t in markdown.about(run))
     warnings = "".join(f"<p class='warn'>{escape(line)}</p>" for line in figures.doubts(run))
     parts = [
-        _figure("Latency of one square", "median; the thin line ends at 90 %", _latency(run)),
+        _figure(
+            "Latency of one square",
+            "median, pre- and post-processing included; the thin line ends at 90 %",
+            _latency(run),
+        ),
         _figure("Against others", _peer_note(run), _peers(run)),
         _figure(
             "Speed against fidelity",
@@ -104,7 +108,8 @@ def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> st
 
 
 def _kind(name: str) -> str:
-    return " class='text'" if name in ("runtime", "how", "gate") else ""
+    kinds = {"runtime": "text", "how": "text long", "gate": "text long"}
+    return f" class='{kinds[name]}'" if name in kinds else ""
 
 
 def _cell(name: str, text: str) -> str:
@@ -134,10 +139,12 @@ def _latency(run: Run) -> str:
 
 
 def _full_label(cell: Row) -> str:
-    text = label(cell)
-    if cell.get("runtime_key") == "tensorflow":
-        text += ", TensorFlow"
-    return text
+    return label(cell) + _runtime(cell)
+
+
+def _runtime(cell: Row) -> str:
+    """Named where a format has another than its usual one."""
+    return ", TensorFlow" if cell.get("runtime_key") == "tensorflow" else ""
 
 
 def _most_threads(run: Run) -> int | None:
@@ -170,31 +177,53 @@ def _peers(run: Run) -> str:
 
 
 def _speed_fidelity(run: Run, runs: Sequence[Run]) -> str:
+    """Numbered points, and what they are: names beside them would not fit on a phone."""
     threads = _most_threads(run)
-    points = []
-    for cell in measured(run.cells):
-        figure = figures.fidelity_of(runs, cell)
-        if figure and cell["threads"] == threads:
-            points.append(
-                Point(
-                    cell["network"]["median"] * 1000,
-                    figure["sqnr_db"],
-                    label(cell, threads=False),
-                    series=0 if cell["format"] == "TFLite" else 1,
-                )
-            )
-    if not points:
+    found = [
+        (cell["network"]["median"], figure["sqnr_db"], cell)
+        for cell in measured(run.cells)
+        if cell["threads"] == threads and (figure := figures.fidelity_of(runs, cell))
+    ]
+    if not found:
         return ""
+    found.sort(key=lambda one: one[:2])
+    points = [
+        Point(
+            seconds * 1000,
+            sqnr,
+            str(number),
+            series=0 if cell["format"] == "TFLite" else 1,
+            tip=_full_label(cell),
+        )
+        for number, (seconds, sqnr, cell) in enumerate(found, 1)
+    ]
     x = axis_for(f"milliseconds, {threads} threads", [p.x for p in points], logarithmic=True)
     y = axis_for("SQNR of delta, dB", [p.y for p in points], logarithmic=False)
-    return scatter(points, x, y, "speed against fidelity")
+    plot = scatter(points, x, y, "speed against fidelity", height=300)
+    return plot + _names(
+        f"{label(cell, threads=False)}{_runtime(cell)}: {duration(seconds)}, {sqnr:.1f} dB"
+        for seconds, sqnr, cell in found
+    )
+
+
+def _names(lines: Iterable[str]) -> str:
+    """What the numbers in a plot stand for."""
+    return f"<ol>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ol>"
+
+
+_ROOFLINE_KEY = (
+    " A point's area is its share of the time, orange are depthwise; those above the slope work "
+    "from the caches."
+)
 
 
 def _rooflines(run: Run) -> list[str]:
+    rows = [row for row in run.layers if not row.get("error") and row["format"] == "TFLite"]
+    found = [(row, *_roofline(run, row)) for row in rows]
+    # How to read one is said once.
     return [
-        _figure(f"Roofline of {label(row)}", *_roofline(run, row))
-        for row in run.layers
-        if not row.get("error") and row["format"] == "TFLite"
+        _figure(f"Roofline of {label(row)}", note + ("" if number else _ROOFLINE_KEY), plot)
+        for number, (row, note, plot) in enumerate(found)
     ]
 
 
@@ -228,15 +257,12 @@ def _roofline(run: Run, row: Row) -> tuple[str, str]:
     note = (
         f"limits measured in the same run: {2 * product / 1e9:.0f} GFLOP/s and {copy / 1e9:.1f} "
         f"GB/s. Convolutions take {convolutions / whole:.0%} of the time and reach "
-        f"{work / convolutions / product:.0%} of the matrix-product limit; a point's area is its "
-        "share of the time, orange are depthwise. Points above the slope work from the caches."
+        f"{work / convolutions / product:.0%} of the matrix-product limit."
     )
     plot = scatter(points, x, y, "roofline", lines=[roof], height=300)
-    names = "".join(
-        f"<li>{escape(layer['name'])}: {layer['seconds'] / whole:.0%} of the time</li>"
-        for layer in slow
+    return note, plot + _names(
+        f"{layer['name']}: {layer['seconds'] / whole:.0%} of the time" for layer in slow
     )
-    return note, f"{plot}<ol>{names}</ol>"
 
 
 def _megapixels(run: Run) -> str:

@@ -205,21 +205,27 @@ def scatter(
     for line in lines:
         path = " ".join(f"{a:.1f},{b:.1f}" for a, b in (at(*point) for point in line))
         parts.append(f'<polyline class="line" points="{path}"/>')
-    taken: list[tuple[float, float]] = []
-    for point in points:
-        a, b = at(point.x, point.y)
+    places = [at(point.x, point.y) for point in points]
+    for point, (a, b) in zip(points, places, strict=True):
         tip = f"<title>{escape(point.tip or point.label)}</title>"
         parts.append(
             f'<circle class="s{point.series}" cx="{a:.1f}" cy="{b:.1f}" r="{point.radius:.1f}">'
             f"{tip}</circle>"
         )
+    # Labels come after all points, so that none is covered.
+    frame = (_LEFT, _TOP, WIDTH - _RIGHT, height - _BOTTOM)
+    taken = [
+        (a - point.radius, b - point.radius, a + point.radius, b + point.radius)
+        for point, (a, b) in zip(points, places, strict=True)
+    ]
+    for point, (a, b) in zip(points, places, strict=True):
         if len(point.label) == 1 and point.radius > 5:
             parts.append(
                 f'<text class="inside" x="{a:.1f}" y="{b + 4:.1f}" text-anchor="middle">'
                 f"{escape(point.label)}</text>"
             )
         elif point.label:
-            parts.append(_beside(point.label, a, b, point.radius, taken))
+            parts.append(_beside(point.label, (a, b), point.radius, frame, taken))
     parts.append(
         f'<text class="name" x="{(WIDTH + _LEFT) / 2}" y="{height - 6}" text-anchor="middle">'
         f"{escape(x.label)}</text>"
@@ -231,19 +237,46 @@ def scatter(
     return _svg("".join(parts), height, title)
 
 
-def _beside(text: str, a: float, b: float, radius: float, taken: list[tuple[float, float]]) -> str:
-    """A label on the side where there is room, not on top of another."""
-    right = a < WIDTH * 0.6
-    x = a + radius + 4 if right else a - radius - 4
-    y = b + 4
-    for _ in range(8):
-        if all(abs(y - other) > 12 or abs(a - place) > 130 for place, other in taken):
-            break
-        y += 13
-    taken.append((a, y))
-    anchor = "start" if right else "end"
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
+_CHARACTER, _LETTERS = 6.5, 11.0
+"""Width of a character of a label, and its height, generously."""
+
+
+def _beside(
+    text: str, point: tuple[float, float], radius: float, frame: Box, taken: list[Box]
+) -> str:
+    """A label as near to its point as there is room; joined by a line if it had to move away."""
+    width = _CHARACTER * len(text)
+
+    def box(distance: float, turn: int) -> Box:
+        angle = turn * math.pi / 8
+        x = point[0] + math.cos(angle) * (radius + distance + width / 2)
+        y = point[1] - math.sin(angle) * (radius + distance + _LETTERS / 2)
+        return x - width / 2, y - _LETTERS / 2, x + width / 2, y + _LETTERS / 2
+
+    # To the right first, then up and down in turns, then further away.
+    turns = [0, *(sign * turn for turn in range(1, 8) for sign in (1, -1)), 8]
+    choices = [(distance, box(distance, turn)) for distance in range(3, 60, 8) for turn in turns]
+    distance, place = next(
+        (choice for choice in choices if _free(choice[1], frame, taken)), choices[0]
+    )
+    taken.append(place)
+    x, y = (place[0] + place[2]) / 2, (place[1] + place[3]) / 2
+    line = ""
+    if distance > 3:
+        line = f'<path class="lead" d="M{point[0]:.1f} {point[1]:.1f}L{x:.1f} {y:.1f}"/>'
     return (
-        f'<text class="label" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+        f'{line}<text class="label" x="{x:.1f}" y="{y + 4:.1f}" text-anchor="middle">'
+        f"{escape(text)}</text>"
+    )
+
+
+def _free(box: Box, frame: Box, taken: Sequence[Box]) -> bool:
+    within = box[0] >= frame[0] and box[1] >= frame[1] and box[2] <= frame[2] and box[3] <= frame[3]
+    return within and not any(
+        box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]
+        for other in taken
     )
 
 
