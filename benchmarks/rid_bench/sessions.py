@@ -24,6 +24,7 @@ class TorchSession(portable.Session):
         self._unit: Any = None
         size = int(about["resolution"])
         self.shape = (size, size)
+        self._value = np.empty((size, size, 3), np.float32)
         self.name = f"torch {torch.__version__}"
 
     def _load(self, path: str, about: dict[str, Any]) -> Any:
@@ -33,8 +34,8 @@ class TorchSession(portable.Session):
 
     def encode(self, photo: np.ndarray) -> None:
         """[H, W, 3] in memory, seen as [1, 3, H, W], is channels last already."""
-        batch = self._torch.from_numpy(photo.astype(np.float32) / np.float32(255))
-        self._batch = batch.permute(2, 0, 1)[None]
+        np.divide(photo, np.float32(255), out=self._value, dtype=np.float32)
+        self._batch = self._torch.from_numpy(self._value).permute(2, 0, 1)[None]
 
     def infer(self) -> None:
         """The forward pass."""
@@ -44,7 +45,7 @@ class TorchSession(portable.Session):
     def decode(self) -> np.ndarray:
         """The unit perturbation."""
         unit: np.ndarray = self._unit[0].permute(1, 2, 0).contiguous().numpy()
-        return unit.clip(-1, 1)
+        return np.clip(unit, -1, 1, out=unit)
 
 
 class RandomSession(TorchSession):

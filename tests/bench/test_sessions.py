@@ -30,6 +30,8 @@ def test_same_perturbation_as_the_library(target: str, exported: dict[str, Path]
         session.infer()
         wanted = load_runtime(path, threads=1).perturb(image.astype(np.float32) / np.float32(255))
         np.testing.assert_array_equal(session.decode(), wanted)
+    # Fresh memory for every photo took longer than a small network.
+    assert session.decode() is session.decode()
 
 
 def test_torch_session_is_the_reference(checkpoint: Path, reference: Any) -> None:
@@ -60,6 +62,10 @@ def test_encoding_is_the_librarys(info: TensorInfo, layout: str) -> None:
     np.testing.assert_array_equal(stored, info.encode(batch))
     assert stored.dtype == np.dtype(info.dtype)
     assert stored.flags.c_contiguous
+    kept = np.empty(batch.shape, np.float32)
+    again = sessions.to_stored(photo, dataclasses.asdict(info), layout, kept)
+    np.testing.assert_array_equal(again, stored)
+    assert np.shares_memory(again, kept) == (info.dtype == "float32")
 
 
 @pytest.mark.parametrize("layout", ["nhwc", "nchw"])
@@ -72,6 +78,9 @@ def test_decoding_is_the_librarys(layout: str) -> None:
     got = sessions.from_stored(stored, dataclasses.asdict(info), layout)
     np.testing.assert_array_equal(got, wanted.clip(-1, 1))
     assert got.shape == (4, 6, 3)
+    kept = np.empty_like(got)
+    assert sessions.from_stored(stored, dataclasses.asdict(info), layout, kept) is kept
+    np.testing.assert_array_equal(kept, got)
 
 
 @pytest.mark.parametrize(

@@ -43,16 +43,22 @@ class Session:
         raise NotImplementedError
 
     def decode(self) -> np.ndarray:
-        """The unit perturbation, float32 [H, W, 3], clipped to [-1, 1]."""
+        """The unit perturbation, float32 [H, W, 3] in [-1, 1]; the next call overwrites it."""
         raise NotImplementedError
 
 
-def to_stored(photo: np.ndarray, tensor: dict[str, Any], layout: str) -> np.ndarray:
-    """A photo, uint8 RGB [H, W, 3], as the network's input tensor stores it."""
+def to_stored(
+    photo: np.ndarray, tensor: dict[str, Any], layout: str, out: np.ndarray | None = None
+) -> np.ndarray:
+    """A photo, uint8 RGB [H, W, 3], as the network's input tensor stores it.
+
+    ``out``, float32 and of the tensor's shape, is worked in if given: fresh memory for every photo
+    would cost more than the arithmetic, and no app takes it.
+    """
     batch = photo[None] if layout == "nhwc" else photo.transpose(2, 0, 1)[None]
     if tensor["dtype"] == "uint8" and abs(tensor["scale"] * 255 - 1) < 1e-6:
         return np.ascontiguousarray(batch)  # the photo's own levels
-    value = batch.astype(np.float32) / np.float32(255)
+    value = np.divide(batch, np.float32(255), out=out, dtype=np.float32)
     if tensor.get("scale") is None:
         return np.ascontiguousarray(value, dtype=tensor["dtype"])
     limits = np.iinfo(tensor["dtype"])
@@ -60,14 +66,21 @@ def to_stored(photo: np.ndarray, tensor: dict[str, Any], layout: str) -> np.ndar
     return np.ascontiguousarray(stored.clip(limits.min, limits.max), dtype=tensor["dtype"])
 
 
-def from_stored(stored: np.ndarray, tensor: dict[str, Any], layout: str) -> np.ndarray:
-    """The perturbation that an output tensor stores, float32 [H, W, 3] in [-1, 1]."""
-    value: np.ndarray = stored[0].astype(np.float32)
+def from_stored(
+    stored: np.ndarray, tensor: dict[str, Any], layout: str, out: np.ndarray | None = None
+) -> np.ndarray:
+    """The perturbation that an output tensor stores, float32 [H, W, 3] in [-1, 1].
+
+    It is written to ``out`` if that is given, else to fresh memory.
+    """
+    value = stored[0] if layout == "nhwc" else stored[0].transpose(1, 2, 0)
+    if out is None:
+        out = np.empty(value.shape, np.float32)
     if tensor.get("scale") is not None:
-        value = (value - tensor["zero_point"]) * np.float32(tensor["scale"])
-    if layout == "nchw":
-        value = value.transpose(1, 2, 0)
-    return value.clip(-1, 1)
+        value = np.subtract(value, tensor["zero_point"], out=out, dtype=np.float32)
+        value *= np.float32(tensor["scale"])
+    np.clip(value, -1, 1, out=out)
+    return out
 
 
 def _tensors(about: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
@@ -77,7 +90,7 @@ def _tensors(about: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], lis
 
 
 class TFLiteSession(Session):
-    """LiteRT on the CPU, as an app uses it: the input is copied in, the output copied out."""
+    """LiteRT on the CPU, as an app uses it: photo in, perturbation out, in memory that is kept."""
 
     def __init__(self, path: str, about: dict[str, Any], threads: int, kernels: str) -> None:
         library, name = self._library()
@@ -101,6 +114,8 @@ class TFLiteSession(Session):
         if list(details["shape"]) != wanted:  # a file that takes any size starts with a small one
             self._interpreter.resize_tensor_input(self._input, wanted)
             self._interpreter.allocate_tensors()
+        self._value = np.empty(wanted, np.float32)
+        self._unit = np.empty((*self.shape, 3), np.float32)
         with_what = "XNNPACK" if kernels == "xnnpack" else "built-in kernels"
         self.name = f"{name}, {with_what}"
 
@@ -114,7 +129,7 @@ class TFLiteSession(Session):
 
     def encode(self, photo: np.ndarray) -> None:
         """See :class:`Session`."""
-        stored = to_stored(photo, self._image, self._layout)
+        stored = to_stored(photo, self._image, self._layout, self._value)
         self._interpreter.set_tensor(self._input, stored)
 
     def infer(self) -> None:
@@ -123,8 +138,8 @@ class TFLiteSession(Session):
 
     def decode(self) -> np.ndarray:
         """See :class:`Session`."""
-        stored = self._interpreter.get_tensor(self._output)
-        return from_stored(stored, self._delta, self._layout)
+        view = self._interpreter.tensor(self._output)  # not a copy: the decoding is one
+        return from_stored(view(), self._delta, self._layout, self._unit)
 
 
 class OnnxSession(Session):
@@ -146,13 +161,16 @@ class OnnxSession(Session):
         self._image, self._delta, self._names = _tensors(about)
         self._layout = about["layout"]
         self.shape = (about["resolution"], about["resolution"])
+        planes = (3, *self.shape) if self._layout == "nchw" else (*self.shape, 3)
+        self._value = np.empty((1, *planes), np.float32)
+        self._unit = np.empty((*self.shape, 3), np.float32)
         self.name = f"ONNX Runtime {onnxruntime.__version__}, CPU"
         self._stored: np.ndarray | None = None
         self._values: list[Any] = []
 
     def encode(self, photo: np.ndarray) -> None:
         """See :class:`Session`."""
-        self._stored = to_stored(photo, self._image, self._layout)
+        self._stored = to_stored(photo, self._image, self._layout, self._value)
 
     def infer(self) -> None:
         """See :class:`Session`."""
@@ -160,7 +178,8 @@ class OnnxSession(Session):
 
     def decode(self) -> np.ndarray:
         """See :class:`Session`."""
-        return from_stored(self._values[self._names.index("delta")], self._delta, self._layout)
+        stored = self._values[self._names.index("delta")]
+        return from_stored(stored, self._delta, self._layout, self._unit)
 
 
 class MatmulSession(Session):
