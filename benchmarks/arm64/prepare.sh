@@ -82,8 +82,8 @@ cat >"$work/run-python" <<'EOF'
 #!/bin/sh
 here=$(dirname "$0")
 # A core with half-precision and dot-product instructions, as phones have had since 2018.
-exec "$here/host/usr/bin/qemu-aarch64" -cpu cortex-a76 -L "$here/root" \
-  "$here/root/usr/bin/python3.13" "$@"
+export QEMU_CPU="${QEMU_CPU:-cortex-a76}"
+exec "$here/host/usr/bin/qemu-aarch64" -L "$here/root" "$here/root/usr/bin/python3.13" "$@"
 EOF
 chmod +x "$work/run-python"
 
