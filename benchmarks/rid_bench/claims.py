@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rid_bench.compare import LEAST
 from rid_bench.portable.timing import NOISY, STARVED, doubt
 from rid_bench.results import Row, label, measured
 from rid_core.errors import RidError
@@ -209,6 +210,37 @@ def gate_ratio(cells: Sequence[Row], peers: Sequence[Row], given: Sequence[str])
             most = ours[2] / theirs[0] if theirs[0] else float("inf")
             ratio = (ours[0] / theirs[2], ours[1] / theirs[1], most)
             verdicts.append(_judge(f"{label(cell)} to rid-dit in torch", ratio, bound, "x"))
+    return verdicts
+
+
+def gate_int8(cells: Sequence[Row]) -> list[Verdict]:
+    """Hold int8 in LiteRT to the time of float32 in it, network alone, plus :data:`LEAST`.
+
+    Raises:
+        RidError: there is no such pair of cells.
+    """
+    keys = ("name", "resolution", "kernels", "threads")
+    found = {
+        (cell["precision"], *(cell.get(key) for key in keys)): cell
+        for cell in measured(cells)
+        if cell.get("runtime_key") == "litert"
+    }
+    pairs = [
+        (cell, found["fp32", *rest])
+        for (precision, *rest), cell in found.items()
+        if precision == "int8" and ("fp32", *rest) in found
+    ]
+    if not pairs:
+        raise RidError("--int8-no-slower needs a network as fp32 and as int8, both in LiteRT")
+    verdicts = []
+    for ours, plain in pairs:
+        text = f"{label(ours)} to fp32"
+        ratio = ours["network"]["median"] / plain["network"]["median"]
+        why = doubt(ours) or doubt(plain)
+        if why:
+            verdicts.append(Verdict(None, f"{text}: {ratio:.3g} x, but {why}"))
+        else:
+            verdicts.append(_judge(text, (ratio, ratio, ratio), 1 + LEAST, "x"))
     return verdicts
 
 

@@ -71,6 +71,21 @@ def test_ratio_gate_needs_both_sides(cell: Cell) -> None:
         claims.gate_ratio([cell()], [paper(cell, threads=1)], ["1/2"])
 
 
+def test_int8_gate(cell: Cell) -> None:
+    onnx = cell(median=0.5, precision="int8", format="ONNX", runtime_key="onnxruntime")
+    plain, quick = cell(median=0.01), cell(median=0.0104, precision="int8")
+    (verdict,) = claims.gate_int8([plain, quick, onnx])
+    assert verdict.passed is True  # within what is never called slower; ONNX Runtime is not held
+    slow = cell(median=0.012, precision="int8")
+    (verdict,) = claims.gate_int8([plain, slow])
+    assert verdict.passed is False
+    assert "int8, 2 threads to fp32: 1.2 x" in verdict.text
+    (verdict,) = claims.gate_int8([plain | {"cpu_share": 0.3}, slow])
+    assert verdict.passed is None
+    with pytest.raises(RidError, match="as fp32 and as int8"):
+        claims.gate_int8([plain, onnx, cell(precision="int8", threads=1)])
+
+
 def test_peers_are_scaled_and_say_so(cell: Cell) -> None:
     timed = cell(median=1.0) | {"peer": "pgd", "surrogate": "random"}
     rows = claims.rows([timed])

@@ -81,6 +81,7 @@ _INTERRUPTED = {"interrupted": 130, "terminated": 143}
     metavar="RATIO",
     help="Gate: share of the paper's network in torch, such as 1/100 or rid-s=1/300.",
 )
+@click.option("--int8-no-slower", is_flag=True, help="Gate: int8 in LiteRT is as fast as fp32.")
 def run_command(
     files: tuple[str, ...],
     output: Path,
@@ -100,6 +101,7 @@ def run_command(
     name: str,
     max_latency: float | None,
     max_ratios: tuple[str, ...],
+    int8_no_slower: bool,
 ) -> int:
     """Measure FILES on this machine: latency, memory, energy, limits, whole photos.
 
@@ -151,6 +153,7 @@ def run_command(
         return _INTERRUPTED[found.note]
     verdicts = claims.gate_latency(found.cells, max_latency) if max_latency else []
     verdicts += claims.gate_ratio(found.cells, found.peers, max_ratios)
+    verdicts += claims.gate_int8(found.cells) if int8_no_slower else []
     if runtimes and any(cell.get("missing") for cell in found.cells):
         raise RidError("a runtime that was asked for is not installed; see above")
     return _conclude(verdicts)

@@ -261,5 +261,6 @@ def measure(
 
 def _label(cell: dict[str, Any]) -> str:
     labels = cell.get("labels") or {}
-    words = [str(labels[key]) for key in ("name", "format", "precision") if labels.get(key)]
+    keys = ("name", "format", "precision", "peak")
+    words = [str(labels[key]) for key in keys if labels.get(key)]
     return f"{' '.join(words) or cell['path']}, {cell['threads']} threads"
