@@ -5,8 +5,9 @@
 #   bench.sh [OPTION OF rid-bench run]...      such as --max-ratio rid-s=1/300
 #
 # BIN is where the programs are, RID_BENCH_WORK where files are made, RID_BENCH_NAME what the results
-# are called. Exit code: that of what failed, 3 if only a gate could not tell; the report is written
-# in any case.
+# are called, RID_BENCH_SURROGATE an encoder whose shift is measured as well (some minutes more).
+# Exit code: that of what failed last, 3 if only a gate could not tell; the report is written all the
+# same.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=${BIN:-.venv/bin}
@@ -14,7 +15,6 @@ work=${RID_BENCH_WORK:-build/bench}
 results=benchmarks/results
 name=${RID_BENCH_NAME:-$(uname -s | tr '[:upper:]' '[:lower:]')-$(uname -m)-$(getconf _NPROCESSORS_ONLN)core}
 presets=(rid-s rid-n)
-encoder=${RID_SHARED:-../shared}/weights/taef2_encoder.pth
 code=0
 mkdir -p "$work/reference" "$results"
 
@@ -30,8 +30,7 @@ for preset in "${presets[@]}"; do
   "$bin/rid-bench" reference --checkpoint "$preset" -o "$work/reference/$preset.safetensors"
   references+=(--reference "$work/reference/$preset.safetensors")
 done
-surrogate=()
-[ ! -f "$encoder" ] || surrogate=(--surrogate "$encoder")
+surrogate=(${RID_BENCH_SURROGATE:+--surrogate "$RID_BENCH_SURROGATE"})
 "$bin/rid-bench" fidelity "${references[@]}" "$work" "${surrogate[@]}" -o "$work/fidelity.json" || code=$?
 "$bin/rid-bench" run "$work" "${presets[@]}" --photo-model "$work/rid-s.tflite" \
   --max-seconds 240 --max-latency 1.0 --int8-no-slower -o "$work/latency.json" "$@" || code=$?

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,11 @@ from rid_core.errors import RidError
 from rid_export.parity import FIDELITY, SQNR_LIMIT, compare
 
 if TYPE_CHECKING:
+    import torch
+
     from rid_core.surrogates import Surrogate
+
+    Encode = Callable[[np.ndarray], torch.Tensor]
 
 _BEST_IS_HIGH = ("sqnr_db", "cosine", "sign_agreement", "psnr_db", "ssim", "retained_shift")
 
@@ -46,6 +51,7 @@ def measure(
         RidError: an artefact of other weights than the references, or of another size.
     """
     pairs = [(artefact, find(artefact, references)) for artefact in artefacts]
+    encode = encoder(surrogate) if surrogate else None
     rows = []
     for artefact, reference in pairs:
         notify(f"running {artefact.path.name}")
@@ -58,7 +64,7 @@ def measure(
         }
         rows.append(row)
         try:
-            _fill(row, artefact, reference, surrogate)
+            _fill(row, artefact, reference, encode)
         except RidError as error:
             row["error"] = str(error)
             continue
@@ -67,7 +73,23 @@ def measure(
     return rows
 
 
-def _fill(row: Row, artefact: Artefact, reference: Reference, surrogate: Surrogate | None) -> None:
+def encoder(surrogate: Surrogate) -> Encode:
+    """An encoder that remembers: photos and what the reference makes of them come once per file."""
+    import torch
+
+    known: dict[bytes, torch.Tensor] = {}
+
+    def encode(picture: np.ndarray) -> torch.Tensor:
+        key = hashlib.sha256(picture.tobytes()).digest()
+        if key not in known:
+            with torch.inference_mode():
+                known[key] = surrogate.encode(_batch(picture))
+        return known[key]
+
+    return encode
+
+
+def _fill(row: Row, artefact: Artefact, reference: Reference, encode: Encode | None) -> None:
     from rid_export.opening import hushed, open_any
 
     with hushed():
@@ -77,7 +99,7 @@ def _fill(row: Row, artefact: Artefact, reference: Reference, surrogate: Surroga
         delta = runner.run(image.astype(np.float32) / np.float32(255))["delta"]
         if not np.isfinite(delta).all():
             raise RidError(f"{artefact.path}: its perturbation is not finite")
-        figures = image_figures(image, truth, delta, reference.levels, surrogate)
+        figures = image_figures(image, truth, delta, reference.levels, encode)
         row["images"].append({"photo": name} | figures)
     names = [key for key in row["images"][0] if key != "photo"]
     row["worst"] = {key: _worst(key, row["images"]) for key in names}
@@ -94,7 +116,7 @@ def image_figures(
     truth: np.ndarray,
     delta: np.ndarray,
     levels: int,
-    surrogate: Surrogate | None = None,
+    encode: Encode | None = None,
 ) -> dict[str, float]:
     """Figures of one photo.
 
@@ -103,7 +125,7 @@ def image_figures(
         truth: the reference's unit perturbation, float32 [H, W, 3].
         delta: the artefact's.
         levels: the bound.
-        surrogate: see :func:`measure`.
+        encode: gives the surrogate's latent of an 8-bit picture; no shift is measured if None.
 
     Returns:
         Statistics of delta against the reference's; ``psnr_db`` and ``ssim`` of the protected photo
@@ -123,8 +145,8 @@ def image_figures(
         "photo_ssim": ssim(image, got),
         "change_levels": float(against_photo.max_levels),
     }
-    if surrogate is not None:
-        figures["retained_shift"] = _retained(image, wanted, got, surrogate)
+    if encode is not None:
+        figures["retained_shift"] = _retained(encode(image), encode(wanted), encode(got))
     return figures
 
 
@@ -141,19 +163,11 @@ def _batch(image: np.ndarray) -> Any:
     return torch.from_numpy(image.astype(np.float32) / 255).permute(2, 0, 1)[None]
 
 
-def _retained(
-    image: np.ndarray, wanted: np.ndarray, got: np.ndarray, surrogate: Surrogate
-) -> float:
-    import torch
-
+def _retained(clean: torch.Tensor, wanted: torch.Tensor, got: torch.Tensor) -> float:
     from rid_core.surrogates import relative_shift
 
-    with torch.inference_mode():
-        clean, by_reference, by_artefact = (
-            surrogate.encode(_batch(picture)) for picture in (image, wanted, got)
-        )
-        full = relative_shift(clean, by_reference).item()
-        return float(relative_shift(clean, by_artefact).item() / max(full, 1e-12))
+    full = relative_shift(clean, wanted).item()
+    return float(relative_shift(clean, got).item() / max(full, 1e-12))
 
 
 def open_surrogate(path: str | Path) -> Surrogate:

@@ -161,16 +161,19 @@ def test_figures_of_known_errors() -> None:
 def test_retained_shift() -> None:
     from rid_bench.sessions import random_encoder
 
-    encoder = random_encoder(width=8)
+    surrogate = random_encoder(width=8)
+    calls = []
+    plain = surrogate.encode
+    surrogate.encode = lambda batch: calls.append(1) or plain(batch)
+    encode = fidelity.encoder(surrogate)
     draw = np.random.default_rng(0)
     image = draw.integers(60, 196, (64, 64, 3), dtype=np.uint8)
     truth = draw.uniform(-1, 1, (64, 64, 3)).astype(np.float32)
     kept = [
-        fidelity.image_figures(image, truth, truth * np.float32(share), 8, encoder)[
-            "retained_shift"
-        ]
+        fidelity.image_figures(image, truth, truth * np.float32(share), 8, encode)["retained_shift"]
         for share in (1.0, 0.5, 0.0)
     ]
+    assert len(calls) == 3  # the photo, the reference's, and a half; the others were known
     assert kept[0] == pytest.approx(1)
     assert 0.05 < kept[1] < 0.9
     assert kept[2] == 0
