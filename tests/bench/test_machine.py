@@ -33,6 +33,17 @@ def test_description_has_what_reports_need() -> None:
     assert found["cpu"]
 
 
+def test_a_core_that_is_busy_now_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stat = tmp_path / "stat"
+    stat.write_text("cpu  100 0 50 1000 10 0 0 0 0 0\ncpu0 1 2 3 4 5\n")
+    later = "cpu  140 0 60 1040 20 0 0 0 0 0\n"  # 50 of 100 ticks: half of all cores
+    monkeypatch.setattr(machine.time, "sleep", lambda _: stat.write_text(later))
+    monkeypatch.setattr(machine.os, "cpu_count", lambda: 4)
+    assert machine.busy_cores(stat) == pytest.approx(2.0)
+    monkeypatch.setattr(machine.os, "getloadavg", lambda: (0.7, 0.5, 0.3))
+    assert machine.busy_cores(tmp_path / "missing") == 0.7
+
+
 def rapl(folder: Path, name: str, value: int, top: int = 1_000_000) -> None:
     (folder / name).mkdir(exist_ok=True)
     (folder / name / "energy_uj").write_text(f"{value}\n")

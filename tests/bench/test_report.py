@@ -209,7 +209,7 @@ def test_doubts_come_first(run: Run) -> None:
     run.machine["load_before"] = 4.0
     text = " ".join(figures.doubts(run))
     assert "not complete: interrupted" in text
-    assert "4.0 processes" in text
+    assert "4.0 of 2 cores" in text
 
 
 def test_an_empty_run_is_a_report(machine: dict[str, Any]) -> None:

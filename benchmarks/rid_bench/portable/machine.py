@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +100,32 @@ def describe(packages: list[str] | None = None) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "versions": versions,
-        "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "load_before": busy_cores(),
         "energy": bool(Energy().domains),
     }
+
+
+def busy_cores(stat: Path = Path("/proc/stat"), seconds: float = 0.5) -> float | None:
+    """How many cores others keep busy at this moment.
+
+    The load average, which is all that other systems than Linux have, still holds what ended a
+    minute ago, our own work included.
+    """
+
+    def times() -> tuple[float, float] | None:
+        words = (_text(stat) or "").split("\n")[0].split()
+        if len(words) < 6 or words[0] != "cpu":
+            return None
+        ticks = [float(word) for word in words[1:9]]
+        return sum(ticks), sum(ticks) - ticks[3] - ticks[4]  # neither idle nor waiting for a disk
+
+    before = times()
+    if before is None:
+        return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    time.sleep(seconds)
+    after = times() or before
+    whole = after[0] - before[0]
+    return (os.cpu_count() or 1) * (after[1] - before[1]) / whole if whole > 0 else None
 
 
 def _mac_cpu() -> str | None:

@@ -74,8 +74,7 @@ def doubts(run: Run) -> list[str]:
     cores = run.machine.get("cores") or 1
     if load is not None and load > 0.5 * cores and measured(run.cells):
         lines.append(
-            f"{load:.1f} processes were running on {cores} cores before the run began: times are "
-            "too high."
+            f"{load:.1f} of {cores} cores were busy before the run began: times are too high."
         )
     return lines
 
