@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rid_bench.portable.board import SCHEMA
+from rid_bench.portable.timing import threads_text
 from rid_core.errors import RidError
 from rid_core.files import write_text
 
@@ -126,7 +127,7 @@ def label(row: Row, *, threads: bool = True) -> str:
         text += f" ({row['kernels']} kernels)"
     count = row.get("threads")
     if threads and count:
-        text += f", {count} thread{'s' if count > 1 else ''}"
+        text += f", {threads_text(count)}"
     return text
 
 

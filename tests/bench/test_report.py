@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
@@ -189,6 +190,11 @@ def test_markdown_says_the_same(run: Run) -> None:
     assert "Core ML runs on macOS only" in text
     assert "rid-s TFLite int8 (?)" in text  # too noisy to be believed
     assert "120 dB from float64" in text
+    assert "### Against others, 2 threads" in text
+    alone = markdown.render(
+        [dataclasses.replace(run, cells=[c | {"threads": 1} for c in run.cells])]
+    )
+    assert "### Against others, 1 thread\n" in alone
 
 
 def test_ratios_are_to_litert(run: Run) -> None:

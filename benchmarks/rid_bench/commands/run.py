@@ -111,6 +111,7 @@ def run_command(
     from rid_bench import claims, results
     from rid_bench.artefacts import open_all
     from rid_bench.devices import host
+    from rid_bench.portable.timing import threads_text
     from rid_bench.report import figures, markdown
 
     for text in max_ratios:
@@ -143,7 +144,7 @@ def run_command(
     for count in figures.threads_of(found):
         rows = markdown.comparison_rows(found, count)
         if rows:
-            click.echo(f"{count} threads")
+            click.echo(threads_text(count))
             for row in rows:
                 click.echo("  " + "  ".join(row[:-1]))
     for line in (*figures.doubts(found), *figures.failures(found)):

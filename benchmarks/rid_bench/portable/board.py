@@ -13,7 +13,7 @@ from typing import Any
 
 from .machine import describe, usable_cores
 from .runtimes import AMOUNT, MODULES, PIP
-from .timing import doubt
+from .timing import doubt, threads_text
 
 SCHEMA = 1
 """Of the document that holds results; the harness on the workstation reads the same number."""
@@ -263,7 +263,8 @@ def _conclude(run: dict[str, Any], target: Path) -> int:
             why = doubt(cell)
             noise = f"  ({why})" if why else ""
             print(
-                f"{cell['name']} {cell['format']} {cell['precision']}, {cell['threads']} threads: "
+                f"{cell['name']} {cell['format']} {cell['precision']}, "
+                f"{threads_text(cell['threads'])}: "
                 f"{total['median'] * 1000:.2f} ms, 90 % {total['p90'] * 1000:.2f} ms{noise}"
             )
     print(f"written to {target}" + (f" ({run['note']})" if run["note"] else ""))

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import IO, Any
 
 from .machine import usable_cores
-from .timing import percentile, summarize
+from .timing import percentile, summarize, threads_text
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _STEPS = ("pre", "network", "post")
@@ -263,4 +263,4 @@ def _label(cell: dict[str, Any]) -> str:
     labels = cell.get("labels") or {}
     keys = ("name", "format", "precision", "peak")
     words = [str(labels[key]) for key in keys if labels.get(key)]
-    return f"{' '.join(words) or cell['path']}, {cell['threads']} threads"
+    return f"{' '.join(words) or cell['path']}, {threads_text(cell['threads'])}"

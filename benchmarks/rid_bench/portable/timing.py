@@ -43,6 +43,11 @@ def _short(value: Any) -> Any:
     return float("%.7g" % value) if isinstance(value, float) else value  # noqa: UP031
 
 
+def threads_text(count: int) -> str:
+    """``1 thread``, ``2 threads``."""
+    return f"{count} thread{'' if count == 1 else 's'}"
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """The value below which ``share`` (0 to 1) of the sorted ``values`` lie, interpolated.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rid_bench import endtoend
-from rid_bench.portable.timing import doubt
+from rid_bench.portable.timing import doubt, threads_text
 from rid_bench.report import figures
 from rid_bench.report.plots import duration, size
 from rid_bench.results import Run, label, measured
@@ -194,7 +194,7 @@ def _section(run: Run, runs: Sequence[Run]) -> list[str]:
     for threads in figures.threads_of(run):
         rows = comparison_rows(run, threads)
         if run.peers and rows:
-            lines += [f"### Against others, {threads} threads", ""]
+            lines += [f"### Against others, {threads_text(threads)}", ""]
             lines += table(comparison_head(), rows)
     if photo_rows(run):
         lines += ["### Whole photos, JPEG to JPEG", ""]
@@ -220,6 +220,6 @@ def _peaks(run: Run) -> str:
         product, copy = (figures.peak(run, kind, threads) for kind in ("matmul", "copy"))
         if product and copy:
             parts.append(
-                f"{threads} threads: {2 * product / 1e9:.0f} GFLOP/s, {copy / 1e9:.1f} GB/s"
+                f"{threads_text(threads)}: {2 * product / 1e9:.0f} GFLOP/s, {copy / 1e9:.1f} GB/s"
             )
     return f"Measured limits, {'; '.join(parts)}." if parts else ""

@@ -7,7 +7,7 @@ from importlib import resources
 from string import Template
 
 from rid_bench.endtoend import linearity
-from rid_bench.portable.timing import doubt
+from rid_bench.portable.timing import doubt, threads_text
 from rid_bench.reference import Reference
 from rid_bench.report import figures, markdown
 from rid_bench.report.plots import (
@@ -64,7 +64,7 @@ def _section(run: Run, runs: Sequence[Run]) -> str:
         _table("Latency", markdown.LATENCY_HEAD, markdown.latency_rows(run, runs)),
         *(
             _table(
-                f"Against others, {threads} threads",
+                f"Against others, {threads_text(threads)}",
                 markdown.comparison_head(),
                 markdown.comparison_rows(run, threads),
             )
@@ -153,8 +153,9 @@ def _most_threads(run: Run) -> int | None:
 
 
 def _peer_note(run: Run) -> str:
+    threads = threads_text(_most_threads(run) or 1)
     scaled = any(row.get("scaled") for row in run.peers)
-    text = f"seconds per photo, {_most_threads(run)} threads, logarithmic"
+    text = f"seconds per photo, {threads}, logarithmic"
     if scaled:
         text += "; ≥: a lower bound, some steps on a tiny encoder scaled to the published number"
     return text
@@ -197,7 +198,9 @@ def _speed_fidelity(run: Run, runs: Sequence[Run]) -> str:
         )
         for number, (seconds, sqnr, cell) in enumerate(found, 1)
     ]
-    x = axis_for(f"milliseconds, {threads} threads", [p.x for p in points], logarithmic=True)
+    x = axis_for(
+        f"milliseconds, {threads_text(threads or 1)}", [p.x for p in points], logarithmic=True
+    )
     y = axis_for("SQNR of delta, dB", [p.y for p in points], logarithmic=False)
     plot = scatter(points, x, y, "speed against fidelity", height=300)
     return plot + _names(
