@@ -130,7 +130,7 @@ def blank_digest(path: Path, files: list[Path], block: Block) -> str:
 # -- protobuf ------------------------------------------------------------------------------------
 
 
-def _varint(data: mmap.mmap, at: int, end: int) -> tuple[int, int]:
+def _varint(data: bytes | mmap.mmap, at: int, end: int) -> tuple[int, int]:
     value = shift = 0
     while at < end and shift < 64:
         byte = data[at]
@@ -142,7 +142,18 @@ def _varint(data: mmap.mmap, at: int, end: int) -> tuple[int, int]:
     raise DamagedError("truncated")
 
 
-def fields(data: mmap.mmap, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+def encoded_field(number: int, content: bytes | bytearray) -> bytes:
+    """A field of text, bytes or a message, as :func:`fields` reads it."""
+    written = bytearray()
+    for value in (number << 3 | _BYTES, len(content)):
+        while value > 0x7F:
+            written.append(value & 0x7F | 0x80)
+            value >>= 7
+        written.append(value)
+    return bytes(written + content)
+
+
+def fields(data: bytes | mmap.mmap, at: int, end: int) -> Iterator[tuple[int, int, int]]:
     """(field number, first byte, end) of every field of the message in ``data[at:end]``."""
     while at < end:
         key, at = _varint(data, at, end)

