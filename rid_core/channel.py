@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from rid_core.errors import RidError
 Step = Callable[[Tensor], Tensor]
 """[B, 3, H, W] RGB in [0, 1] -> same shape and range."""
 
-STEPS = ("identity", "jpeg", "resize", "blur", "noise")
+_BLOCK = 16  # of JPEG with 4:2:0 chroma
 
 
 def round_to_levels(image: Tensor, dither: Tensor | None = None) -> Tensor:
@@ -38,11 +39,17 @@ def round_to_levels(image: Tensor, dither: Tensor | None = None) -> Tensor:
     return image + ((levels.round() / 255).clamp(0, 1) - image).detach()
 
 
-def soft_jpeg(image: Tensor, quality: float) -> Tensor:
-    """JPEG with 4:2:0 chroma and soft rounding, by kornia; H and W multiples of 16."""
+def soft_jpeg(image: Tensor, quality: float | Sequence[float]) -> Tensor:
+    """JPEG with 4:2:0 chroma and soft rounding, by kornia.
+
+    Args:
+        image: [B, 3, H, W] in [0, 1], H and W multiples of 16.
+        quality: 1 to 100, one for all or one of each.
+    """
     from kornia.enhance import jpeg_codec_differentiable
 
-    setting = torch.full((image.shape[0],), float(quality), device=image.device)
+    each = quality if isinstance(quality, Sequence) else [quality] * len(image)
+    setting = torch.tensor(each, dtype=torch.float32, device=image.device)
     coded: Tensor = jpeg_codec_differentiable(image, setting)
     return coded.clamp(0, 1)
 
@@ -81,7 +88,147 @@ def blur(image: Tensor, sigma: float) -> Tensor:
     return F.conv2d(across, kernel.transpose(2, 3), groups=image.shape[1])
 
 
-def sample_step(weights: Mapping[str, float], rng: np.random.Generator) -> tuple[str, Step]:
+def soft_webp(image: Tensor, quality: float, down: int, across: int) -> Tensor:
+    """What lossy WebP does, roughly: transform coding with 4:2:0 chroma, then a deblocking filter.
+
+    VP8 predicts a block from its neighbours and codes the rest, so that its errors do not lie on
+    JPEG's grid; the grid is moved here.
+
+    Args:
+        image: [B, 3, H, W] in [0, 1], H and W multiples of 16.
+        quality: of the JPEG that stands in for the transform.
+        down: rows by which the grid is moved, 0 to 15.
+        across: columns.
+    """
+    height, width = image.shape[2:]
+    margins = (across, _BLOCK - across, down, _BLOCK - down)
+    coded = soft_jpeg(F.pad(image, margins, mode="reflect"), quality)
+    return blur(coded, 0.4)[:, :, down : down + height, across : across + width]
+
+
+def crop_and_zoom(image: Tensor, share: float, down: float, across: float) -> Tensor:
+    """Cut a window out and scale it to the old size.
+
+    Args:
+        image: [B, 3, H, W] in [0, 1].
+        share: of height and width that is kept, in (0, 1].
+        down: where the window lies, from 0, at the top, to 1.
+        across: from 0, at the left, to 1.
+    """
+    height, width = image.shape[2:]
+    rows, columns = max(1, round(height * share)), max(1, round(width * share))
+    top, left = round((height - rows) * down), round((width - columns) * across)
+    window = image[:, :, top : top + rows, left : left + columns]
+    zoomed = F.interpolate(window, (height, width), mode="bicubic", align_corners=False)
+    return round_to_levels(zoomed.clamp(0, 1))
+
+
+def gamma(image: Tensor, exponent: float) -> Tensor:
+    """Another tone curve and 8 bits, as screenshots and displays have it."""
+    return round_to_levels(image.clamp_min(1e-4) ** exponent)
+
+
+Settings = tuple[float | int | str, ...]
+"""What is drawn for one image; equal settings do the same."""
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A step of the channel.
+
+    Attributes:
+        draw: settings of one image.
+        apply: does to each image, [B, 3, H, W], what its settings say.
+    """
+
+    draw: Callable[[np.random.Generator], Settings]
+    apply: Callable[[Tensor, Sequence[Settings]], Tensor]
+
+
+def _one_by_one(step: Callable[..., Tensor]) -> Callable[[Tensor, Sequence[Settings]], Tensor]:
+    """``step(images, *settings)``, called once for all images of equal settings."""
+
+    def apply(image: Tensor, settings: Sequence[Settings]) -> Tensor:
+        done: dict[int, Tensor] = {}
+        for setting in dict.fromkeys(settings):
+            mine = [number for number, other in enumerate(settings) if other == setting]
+            done.update(zip(mine, step(image[mine], *setting), strict=True))
+        return torch.stack([done[number] for number in range(len(image))])
+
+    return apply
+
+
+def _draw_webp(rng: np.random.Generator) -> Settings:
+    return float(rng.uniform(50, 90)), int(rng.integers(_BLOCK)), int(rng.integers(_BLOCK))
+
+
+def _draw_resize(rng: np.random.Generator) -> Settings:
+    # Most draws shrink, as uploads and training scripts do; the others enlarge.
+    scale = float(rng.uniform(0.4, 0.9) if rng.random() < 0.75 else rng.uniform(1.1, 2))
+    return scale, "bilinear" if rng.random() < 0.5 else "bicubic"
+
+
+def _draw_crop(rng: np.random.Generator) -> Settings:
+    return float(rng.uniform(0.8, 1)), float(rng.random()), float(rng.random())
+
+
+def _noise(image: Tensor, deviation: float, seed: int) -> Tensor:
+    # One draw for all images of the batch: what is compared sees the same noise.
+    generator = torch.Generator().manual_seed(seed)
+    grain = torch.randn(image.shape[1:], generator=generator).to(image)
+    return (image + deviation * grain).clamp(0, 1)
+
+
+_KINDS = {
+    "identity": _Kind(lambda rng: (), lambda image, settings: image),
+    "jpeg": _Kind(
+        lambda rng: (float(rng.uniform(50, 95)),),
+        # All at once: one call is hundreds of small kernels, which a GPU is slow to start.
+        lambda image, settings: soft_jpeg(image, [float(quality) for (quality,) in settings]),
+    ),
+    "webp": _Kind(_draw_webp, _one_by_one(soft_webp)),
+    "resize": _Kind(_draw_resize, _one_by_one(resize_and_back)),
+    "crop": _Kind(_draw_crop, _one_by_one(crop_and_zoom)),
+    "blur": _Kind(lambda rng: (float(rng.uniform(0.4, 1.5)),), _one_by_one(blur)),
+    "noise": _Kind(
+        lambda rng: (float(rng.uniform(1, 6)) / 255, int(rng.integers(2**31))),
+        _one_by_one(_noise),
+    ),
+    "gamma": _Kind(lambda rng: (float(np.exp(rng.uniform(-0.25, 0.25))),), _one_by_one(gamma)),
+}
+
+STEPS = tuple(_KINDS)
+"""Names of the differentiable steps."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A step with everything that is random about it; call it on images.
+
+    Attributes:
+        name: of :data:`STEPS`.
+        settings: what was drawn.
+    """
+
+    name: str
+    settings: Settings
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """[B, 3, H, W] RGB in [0, 1] -> same shape and range, with gradient."""
+        return pass_through([self] * len(image), image)
+
+
+def pass_through(draws: Sequence[Draw], image: Tensor) -> Tensor:
+    """Send each image, [B, 3, H, W] in [0, 1], through a step of its own."""
+    done: dict[int, Tensor] = {}
+    for name in dict.fromkeys(draw.name for draw in draws):
+        mine = [number for number, draw in enumerate(draws) if draw.name == name]
+        results = _KINDS[name].apply(image[mine], [draws[number].settings for number in mine])
+        done.update(zip(mine, results, strict=True))
+    return torch.stack([done[number] for number in range(len(image))])
+
+
+def sample_step(weights: Mapping[str, float], rng: np.random.Generator) -> Draw:
     """Draw one differentiable step.
 
     Args:
@@ -98,25 +245,4 @@ def sample_step(weights: Mapping[str, float], rng: np.random.Generator) -> tuple
         raise RidError(f"channel weights must be positive, by name, of {', '.join(STEPS)}")
     names = sorted(weights)
     name = str(rng.choice(names, p=[weights[n] / total for n in names]))
-    if name == "jpeg":
-        quality = float(rng.uniform(50, 95))
-        return name, lambda image: soft_jpeg(image, quality)
-    if name == "resize":
-        # Most draws shrink, as uploads and training scripts do; the others enlarge.
-        scale = float(rng.uniform(0.4, 0.9) if rng.random() < 0.75 else rng.uniform(1.1, 2))
-        mode = "bilinear" if rng.random() < 0.5 else "bicubic"
-        return name, lambda image: resize_and_back(image, scale, mode)
-    if name == "blur":
-        sigma = float(rng.uniform(0.4, 1.5))
-        return name, lambda image: blur(image, sigma)
-    if name == "noise":
-        deviation, seed = float(rng.uniform(1, 6)) / 255, int(rng.integers(2**31))
-
-        def noise(image: Tensor) -> Tensor:
-            # One draw for all images of the batch: what is compared sees the same noise.
-            generator = torch.Generator().manual_seed(seed)
-            grain = torch.randn(image.shape[1:], generator=generator).to(image)
-            return (image + deviation * grain).clamp(0, 1)
-
-        return name, noise
-    return name, lambda image: image
+    return Draw(name, _KINDS[name].draw(rng))

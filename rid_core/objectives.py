@@ -160,7 +160,7 @@ def cellularity(unit: Tensor, cell: int = 16) -> Tensor:
         unit: [B, 3, H, W] with H and W of at least ``cell`` + 8.
         cell: in pixels; the network's stride or a multiple of it. Its divisors are seen too.
     """
-    return _variation(F.conv2d(unit, _random_filters().to(unit)), cell)
+    return _variation(F.conv2d(unit, _random_filters(unit.device)), cell)
 
 
 def bordering(unit: Tensor, cell: int = 16) -> Tensor:
@@ -175,7 +175,7 @@ def bordering(unit: Tensor, cell: int = 16) -> Tensor:
         unit: [B, 3, H, W], multiples of ``cell``, at least ``cell`` + 8.
         cell: see :func:`cellularity`.
     """
-    filters = _random_filters().to(unit)
+    filters = _random_filters(unit.device)
     margin = filters.shape[-1] // 2
     padded = F.pad(unit, [margin] * 4, mode="reflect")
     sides = (torch.rot90(padded, turns, (2, 3))[:, :, : cell + 2 * margin] for turns in range(4))
@@ -193,17 +193,17 @@ def _variation(response: Tensor, cell: int) -> Tensor:
     return variation
 
 
-def _random_filters(count: int = 32, size: int = 9) -> Tensor:
+def _random_filters(device: torch.device, count: int = 32, size: int = 9) -> Tensor:
     """Noise of random grain in Gaussian windows from pixels to the whole ``size``, [N, 3, S, S]."""
-    at = torch.arange(size) - size // 2
+    at = torch.arange(size, device=device) - size // 2
 
     def bells(widths: Tensor) -> Tensor:
         row = torch.exp(-at.square() / (2 * widths[:, None].square()))
         return row[:, :, None] * row[:, None, :]
 
-    window = torch.logspace(-0.2, 0.5, count)
-    grain = 0.3 + 0.5 * window * torch.rand(count)
-    noise = torch.randn(1, 3 * count, size, size)
+    window = torch.logspace(-0.2, 0.5, count, device=device)
+    grain = 0.3 + 0.5 * window * torch.rand(count, device=device)
+    noise = torch.randn(1, 3 * count, size, size, device=device)
     kernel = bells(grain).repeat_interleave(3, dim=0)[:, None]
     grained = F.conv2d(noise, kernel, padding=size // 2, groups=3 * count)
     filters = grained.reshape(count, 3, size, size) * bells(window)[:, None]

@@ -44,6 +44,7 @@ def group() -> None:
 )
 @click.option("--levels", type=int, help="Bound in 8-bit levels (default: the checkpoint's).")
 @click.option("--pgd", "pgd_steps", default=0, help="Also measure PGD with so many steps.")
+@click.option("--device", default="cpu", show_default=True, help="Where to compute: cpu, cuda …")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures.")
 @click.option("--spectrum", type=click.Path(path_type=Path), help="Draw the spectra (PNG).")
 @click.option("--update-card", is_flag=True, help="Write the figures into the checkpoints' cards.")
@@ -56,6 +57,7 @@ def shift(
     surrogates: tuple[str, ...],
     levels: int | None,
     pgd_steps: int,
+    device: str,
     json_path: Path | None,
     spectrum: Path | None,
     update_card: bool,
@@ -78,12 +80,18 @@ def shift(
     from rid_core.files import write_text
     from rid_core.surrogates import load_surrogate
 
+    stems = [Path(name).stem for name in checkpoints]
+    # Checkpoints of several runs have one name: then the paths tell them apart.
+    labels = {name: stem if stems.count(stem) == 1 else name
+              for name, stem in zip(checkpoints, stems, strict=True)}  # fmt: skip
     loaded = {name: load_checkpoint(find_checkpoint(name)) for name in checkpoints}
     bounds = {levels or card.levels for _, card in loaded.values()}
     if len(bounds) > 1:
         raise RidError(f"the checkpoints have different bounds, {sorted(bounds)}; give --levels")
     budget = Budget(bounds.pop())
     encoders = [load_surrogate("tiny-autoencoder", path=path) for path in surrogates]
+    for encoder in encoders:
+        encoder.to(device)  # type: ignore[attr-defined]
     batch = measures.load_images(images, pattern, size, limit)
     if not batch:
         raise RidError(f"{images}: no portrait matches {pattern!r}")
@@ -92,12 +100,17 @@ def shift(
     if pgd_steps:
         protections[f"pgd-{pgd_steps}"] = measures.pgd_protection(encoders[0], budget, pgd_steps)
     for name, (defender, _) in loaded.items():
-        protections[Path(name).stem] = measures.defender_protection(defender)
+        protections[labels[name]] = measures.defender_protection(defender)
+    photos = [image.to(device) for image in batch.values()]
     rows, spectra = {}, {}
     with click.progressbar(length=len(protections) * len(batch), label="Measuring") as bar:
         for label, protection in protections.items():
             rows[label], spectra[label] = measures.measure(
-                protection, list(batch.values()), encoders, budget, lambda: bar.update(1)
+                protection,
+                photos,
+                encoders,
+                budget,
+                lambda: bar.update(1),
             )
     click.echo(measures.table(rows))
     report: dict[str, Any] = {
@@ -107,7 +120,11 @@ def shift(
         "encoders": [encoder.name for encoder in encoders],
         "pgd_attacks": encoders[0].name,
         "rows": rounded({label: dataclasses.asdict(row) for label, row in rows.items()}),
-        "machine": {"cpu": platform.processor() or platform.machine(), "torch": torch.__version__},
+        "machine": {
+            "cpu": platform.processor() or platform.machine(),
+            "torch": torch.__version__,
+            "device": device,
+        },
     }
     if json_path is not None:
         write_text(json_path, json.dumps(report, indent=2) + "\n")
@@ -115,11 +132,11 @@ def shift(
         plot_spectra(spectra, spectrum)
     if update_card:
         for name, (defender, card) in loaded.items():
-            row = report["rows"][Path(name).stem]
+            row = report["rows"][labels[name]]
             key = f"shift at {size}, {len(batch)} portraits, {budget.levels} levels"
             figures = {**card.figures, key: {**row, "random": report["rows"]["random"]["shift"]}}
             fresh = dataclasses.replace(card, figures=figures)
-            save_checkpoint(find_checkpoint(name), defender, fresh)
+            save_checkpoint(find_checkpoint(name), defender.cpu(), fresh)
 
 
 group.add_command(judges)

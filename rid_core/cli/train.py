@@ -37,6 +37,8 @@ Examples:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Run folder.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Override a key.")
 @click.option("--restart", is_flag=True, help="Begin anew instead of continuing the run in OUTPUT.")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True),
+              help="Stop after so many; what is there is written.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), help="CPU threads (default: torch's choice).")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @version_option
@@ -48,6 +50,7 @@ def group(
     output: Path | None,
     assignments: tuple[str, ...],
     restart: bool,
+    minutes: float | None,
     threads: int | None,
     quiet: bool,
 ) -> None:
@@ -75,10 +78,11 @@ def group(
         torch.set_num_threads(threads)
     if qat is not None:
         settings = load_qat_config(qat, config, assignments)
-        path = fine_tune(settings, output, restart=restart, quiet=quiet)
+        path = fine_tune(settings, output, restart=restart, quiet=quiet, minutes=minutes)
     else:
         assert config is not None
-        path = train(load_config(config, assignments), output, restart=restart, quiet=quiet)
+        checked = load_config(config, assignments)
+        path = train(checked, output, restart=restart, quiet=quiet, minutes=minutes)
     click.echo(path)
 
 

@@ -38,6 +38,8 @@ class MobileConfig:
         inner_blocks: residual blocks at 1/16.
         expansion: hidden channels of a block as a multiple of its width.
         kernel: size of a block's depthwise convolution; sets the context.
+        detail_blocks: residual blocks at 1/4, after everything coarser has come up.
+        detail_kernel: size of their depthwise convolutions, which cost most per multiply-add.
     """
 
     width: int = 64
@@ -46,11 +48,14 @@ class MobileConfig:
     inner_blocks: int = 2
     expansion: int = 2
     kernel: int = 5
+    detail_blocks: int = 1
+    detail_kernel: int = 5
 
     def __post_init__(self) -> None:
         check_sizes(self, may_be_zero=("outer_blocks", "inner_blocks"))
-        if self.kernel % 2 == 0:
-            raise RidError(f"the depthwise kernel must be odd, not {self.kernel}")
+        for kernel in (self.kernel, self.detail_kernel):
+            if kernel % 2 == 0:
+                raise RidError(f"a depthwise kernel must be odd, not {kernel}")
 
     @property
     def stride(self) -> int:
@@ -67,7 +72,7 @@ class MobileConfig:
         """Side, in pixels, of the square of input that one output pixel can depend on."""
         reach = self.kernel - 1
         # How many cells in a row, wherever they lie on the next coarser grid.
-        fourths = 1 + reach
+        fourths = 1 + self.detail_blocks * (self.detail_kernel - 1)
         eighths = fourths // 2 + 1 + self.outer_blocks * reach
         sixteenths = eighths // 2 + 1 + self.inner_blocks * reach
         return (2 * sixteenths + self.outer_blocks * reach) * 2 * _PATCH
@@ -75,10 +80,10 @@ class MobileConfig:
     def _layers(self) -> list[tuple[int, int, int]]:
         """(scale, weights, biases) of every convolution, by its output's share of pixels."""
 
-        def block(width: int, scale: int) -> list[tuple[int, int, int]]:
+        def block(width: int, scale: int, kernel: int) -> list[tuple[int, int, int]]:
             hidden = self.expansion * width
             return [
-                (scale, width * self.kernel**2, width),
+                (scale, width * kernel**2, width),
                 (scale, width * hidden, hidden),
                 (scale, hidden * width, width),
             ]
@@ -87,12 +92,12 @@ class MobileConfig:
         return [
             (4, 3 * _PATCH**2 * detail, detail),
             (8, 4 * detail * w, w),
-            *(2 * self.outer_blocks) * block(w, 8),
+            *(2 * self.outer_blocks) * block(w, 8, self.kernel),
             (16, 4 * w * inner, inner),
-            *self.inner_blocks * block(inner, 16),
+            *self.inner_blocks * block(inner, 16, self.kernel),
             (16, inner * 4 * w, 4 * w),
             (8, w * 4 * detail, 4 * detail),
-            *block(detail, 4),
+            *self.detail_blocks * block(detail, 4, self.detail_kernel),
             (4, detail * 3 * _PATCH**2, 3 * _PATCH**2),
         ]
 
@@ -118,12 +123,10 @@ class MobileConfig:
 class _Block(nn.Module):
     """Residual block: depthwise convolution for context, then a two-layer perceptron per pixel."""
 
-    def __init__(self, width: int, config: MobileConfig) -> None:
+    def __init__(self, width: int, expansion: int, kernel: int) -> None:
         super().__init__()
-        hidden = config.expansion * width
-        self.depthwise = nn.Conv2d(
-            width, width, config.kernel, padding=config.kernel // 2, groups=width
-        )
+        hidden = expansion * width
+        self.depthwise = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width)
         self.expand = nn.Conv2d(width, hidden, 1)
         self.project = nn.Conv2d(hidden, width, 1)
 
@@ -242,17 +245,23 @@ class MobileDefender(Defender):
         self.config = config
         self.stride = config.stride
         detail, width = config.detail_width, config.width
+
+        def blocks(count: int, channels: int, kernel: int = config.kernel) -> nn.Sequential:
+            return nn.Sequential(
+                *(_Block(channels, config.expansion, kernel) for _ in range(count))
+            )
+
         self.stem = nn.Conv2d(3, detail, _PATCH, stride=_PATCH)
         self.fine_places = Places(detail)
         self.enter = nn.Conv2d(detail, width, 2, stride=2)
-        self.encoder = nn.Sequential(*(_Block(width, config) for _ in range(config.outer_blocks)))
+        self.encoder = blocks(config.outer_blocks, width)
         self.down = nn.Conv2d(width, 2 * width, 2, stride=2)
         self.places = Places(2 * width)
-        self.inner = nn.Sequential(*(_Block(2 * width, config) for _ in range(config.inner_blocks)))
+        self.inner = blocks(config.inner_blocks, 2 * width)
         self.up = ShuffleUp(2 * width, width, 2)
-        self.decoder = nn.Sequential(*(_Block(width, config) for _ in range(config.outer_blocks)))
+        self.decoder = blocks(config.outer_blocks, width)
         self.leave = ShuffleUp(width, detail, 2)
-        self.detail = _Block(detail, config)
+        self.detail = blocks(config.detail_blocks, detail, config.detail_kernel)
         self.to_image = ShuffleUp(detail, 3, _PATCH)
         self._initialise()
 

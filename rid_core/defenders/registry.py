@@ -35,13 +35,19 @@ _PRESETS = {
         Preset(
             "rid-n",
             "nano: for every frame of a preview, or old phones",
-            MobileConfig(width=32, detail_width=16),
+            MobileConfig(width=32, detail_width=16, detail_kernel=3),
         ),
-        Preset("rid-s", "small: the default for photos on a phone", MobileConfig(width=64)),
+        Preset(
+            "rid-s",
+            "small: the default for photos on a phone",
+            MobileConfig(width=64, detail_blocks=2, detail_kernel=3),
+        ),
         Preset(
             "rid-b",
             "base: for desktops, and as a teacher",
-            MobileConfig(width=192, detail_width=48, inner_blocks=4),
+            MobileConfig(
+                width=192, detail_width=48, inner_blocks=4, detail_blocks=2, detail_kernel=3
+            ),
         ),
         Preset("rid-dit", "the diffusion transformer of the RID paper", DiTConfig()),
     )

@@ -78,7 +78,7 @@ def random_signs(image: Tensor) -> Tensor:
     """The floor: independent signs at the full bound, seeded by the image's content."""
     seed = int(torch.round(image.double().sum() * 255).item())
     generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 2, image.shape, generator=generator).float() * 2 - 1
+    return torch.randint(0, 2, image.shape, generator=generator).to(image) * 2 - 1
 
 
 def defender_protection(defender: Defender) -> Protection:
@@ -86,7 +86,7 @@ def defender_protection(defender: Defender) -> Protection:
 
     def protect(image: Tensor) -> Tensor:
         with torch.inference_mode():
-            unit: Tensor = defender(image)
+            unit: Tensor = defender.to(image.device)(image)
         return unit.clone()
 
     return protect
@@ -136,7 +136,7 @@ def measure(
     for image in images:
         unit = protection(image)
         protected = round_to_levels(budget.apply(image, unit))
-        units.append(unit)
+        units.append(unit.cpu())
         squares.append((protected - image).square().mean().item())
         similarities.append(1 - dissimilarity(image, protected).item())
         with torch.inference_mode():

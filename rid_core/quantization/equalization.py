@@ -58,16 +58,17 @@ def _free(network: MobileDefender) -> Iterator[Channels]:
     """All channels of the network whose scale is free."""
     outer: tuple[Any, ...] = (*network.encoder, *network.decoder)
     inner: tuple[Any, ...] = tuple(network.inner)
-    for block in (*outer, *inner, network.detail):
+    fine: tuple[Any, ...] = tuple(network.detail)
+    for block in (*outer, *inner, *fine):
         yield Channels(((block.depthwise, 1),), (block.expand,))
         yield Channels(((block.expand, 1),), (block.project,))
     yield Channels(  # at 1/4
         (
             (network.stem, 1),
             (network.leave.conv, network.leave.factor**2),
-            (network.detail.project, 1),
+            *((block.project, 1) for block in fine),
         ),
-        (network.enter, network.detail.depthwise, network.to_image.conv),
+        (network.enter, *(block.depthwise for block in fine), network.to_image.conv),
         _codes(network.fine_places),
     )
     yield Channels(  # at 1/8

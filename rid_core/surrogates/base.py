@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
+
+from rid_core.errors import RidError
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @runtime_checkable
@@ -75,3 +81,16 @@ def relative_shift(reference: Tensor, shifted: Tensor) -> Tensor:
     dims = tuple(range(1, reference.ndim))
     change = (shifted - reference).square().mean(dim=dims)
     return change / reference.square().mean(dim=dims)
+
+
+def precision_of(dtype: str) -> torch.dtype:
+    """The torch dtype that a surrogate's setting names.
+
+    Raises:
+        RidError: an unknown one; the nearest is named.
+    """
+    if dtype not in _DTYPES:
+        near = difflib.get_close_matches(str(dtype), _DTYPES, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(_DTYPES)}"
+        raise RidError(f"dtype {dtype!r} is unknown; {hint}")
+    return _DTYPES[dtype]

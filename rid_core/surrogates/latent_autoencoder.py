@@ -87,10 +87,14 @@ class Widen(nn.Module):
         wide: Tensor = self.linear(narrow) + self.body(narrow)
         return wide
 
+    def plain(self, weighed: Tensor) -> Tensor:
+        """Back from the coordinates of :meth:`Narrow.weighed` to the base's latent."""
+        mean, unweigh = self.get_buffer("mean"), self.get_buffer("unweigh")
+        return F.conv2d(weighed, unweigh[:, :, None, None]) + mean[:, None, None]
+
     def forward(self, narrow: Tensor) -> Tensor:
         """[B, channels, h, w] -> [B, base, h, w]."""
-        mean, unweigh = self.get_buffer("mean"), self.get_buffer("unweigh")
-        return F.conv2d(self.weighed(narrow), unweigh[:, :, None, None]) + mean[:, None, None]
+        return self.plain(self.weighed(narrow))
 
 
 @torch.no_grad()

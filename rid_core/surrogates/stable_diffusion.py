@@ -6,7 +6,6 @@ and one encoded prompt. The text encoders are dropped once they have spoken.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from rid_core.errors import RidError
+from rid_core.surrogates.base import precision_of
 from rid_core.surrogates.diffusers_parts import Checkpoint
 from rid_core.surrogates.families import Family, family_of
 from rid_core.surrogates.latent_diffusion import LatentDiffusion
@@ -22,8 +22,6 @@ from rid_core.surrogates.schedule import Schedule
 
 # Parts that are ours and not diffusers': by class, the module. Nothing else is ever imported.
 _OWN = {"LatentAutoencoder": "rid_core.surrogates.latent_autoencoder"}
-
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def load_stable_diffusion(
@@ -56,11 +54,7 @@ def load_stable_diffusion(
         RidError: no such folder, a part missing or damaged, the hub out of reach, a pipeline or
             prediction type that is not known.
     """
-    if dtype not in _DTYPES:
-        near = difflib.get_close_matches(str(dtype), _DTYPES, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(_DTYPES)}"
-        raise RidError(f"dtype {dtype!r} is unknown; {hint}")
-    precision = _DTYPES[dtype]
+    precision = precision_of(dtype)
     checkpoint = Checkpoint(str(path), local_files_only, revision, variant)
     index = checkpoint.index()
     family = family_of(index["_class_name"], checkpoint.source)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from rid_core.errors import RidError
+from rid_core.surrogates.base import precision_of
 from rid_core.surrogates.diffusers_parts import Checkpoint
 
 _STAGES = 3
@@ -107,30 +108,42 @@ def _build_encoder(state: dict[str, Tensor]) -> nn.Sequential:
 
 
 class TinyAutoencoder(nn.Module):
-    """The encoder of a tiny autoencoder, frozen: layers that take RGB in [0, 1]."""
+    """The encoder of a tiny autoencoder, frozen: layers that take RGB in [0, 1].
 
-    def __init__(self, name: str, encoder: nn.Sequential) -> None:
+    Args:
+        name: for reports.
+        encoder: the layers.
+        precision: of weights and activations; latents and gradients to the photo stay float32.
+    """
+
+    def __init__(
+        self, name: str, encoder: nn.Sequential, precision: torch.dtype = torch.float32
+    ) -> None:
         super().__init__()
         self.name = name
+        self.precision = precision
         self.stride = 2 ** sum(map(_halves, encoder))
-        self.encoder = encoder.eval().requires_grad_(False)
+        self.encoder = encoder.eval().requires_grad_(False).to(precision)
         # Convolutions on a CPU are several times faster on channels-last memory.
         self.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def encode(self, image: Tensor) -> Tensor:
         """[B, 3, H, W] RGB in [0, 1] -> latent [B, C, H / 8, W / 8], with gradient."""
-        latent: Tensor = self.encoder(image.contiguous(memory_format=torch.channels_last))
-        return latent
+        latent: Tensor = self.encoder(self._input(image))
+        return latent.float()
+
+    def _input(self, image: Tensor) -> Tensor:
+        return image.to(self.precision, memory_format=torch.channels_last)
 
     def features(self, image: Tensor) -> list[Tensor]:
         """What each resolution ends with, finest first, and the latent; with gradient."""
-        x = image.contiguous(memory_format=torch.channels_last)
+        x = self._input(image)
         found = []
         for layer in self.encoder:
             if _halves(layer):
-                found.append(x)
+                found.append(x.float())
             x = layer(x)
-        return [*found, x]
+        return [*found, x.float()]
 
 
 def _halves(layer: nn.Module) -> bool:
@@ -167,7 +180,11 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
 
 def load_tiny_autoencoder(
-    path: str | Path, name: str | None = None, *, local_files_only: bool = False
+    path: str | Path,
+    name: str | None = None,
+    *,
+    dtype: str = "float32",
+    local_files_only: bool = False,
 ) -> TinyAutoencoder:
     """Load the encoder of a TAESD-family autoencoder.
 
@@ -175,21 +192,25 @@ def load_tiny_autoencoder(
         path: file of the encoder's weights; or a folder in diffusers' layout, or its name on the
             hub (``madebyollin/taesd``).
         name: for reports; by default the file's name without ``_encoder``, or the folder's.
+        dtype: of weights and activations: "float32", "bfloat16" or "float16"; "bfloat16" takes half
+            the time on a GPU, and the gradient to the photo stays float32.
         local_files_only: never ask the hub.
 
     Raises:
-        RidError: the file is missing, damaged, or holds another network.
+        RidError: the file is missing, damaged, or holds another network; an unknown dtype.
     """
     path = Path(path)
+    precision = precision_of(dtype)
     if path.is_dir() or (not path.suffix and len(path.parts) == 2 and not path.exists()):
-        return _load_folder(str(path), name, local_files_only)
+        loaded = _load_folder(str(path), name, local_files_only)
+        return TinyAutoencoder(loaded.name, loaded.encoder, precision)
     state = read_state_dict(path)
     try:
         encoder = _build_encoder(state)
         encoder.load_state_dict(state)
     except (KeyError, RuntimeError, IndexError, ValueError):
         raise RidError(f"{path}: not the encoder of a TAESD-family autoencoder") from None
-    return TinyAutoencoder(name or path.stem.removesuffix("_encoder"), encoder)
+    return TinyAutoencoder(name or path.stem.removesuffix("_encoder"), encoder, precision)
 
 
 def _load_folder(source: str, name: str | None, local_files_only: bool) -> TinyAutoencoder:

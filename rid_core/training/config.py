@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
 from rid_core.channel import STEPS
 from rid_core.errors import RidError
@@ -31,7 +31,9 @@ class DataSection(Section):
 
     folder: Path
     exclude: list[str] = Field(default_factory=list)
-    """Glob patterns of file names that are never read: a validation set."""
+    """Patterns of names, or of paths below the folder, that are never read: a validation set."""
+    repeat: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    """Pattern -> how often such photos are shown while the others are shown once."""
     crop: int = Field(192, ge=32)
     """Side of a training crop in pixels."""
     short_side: tuple[int, int] = (256, 512)
@@ -55,15 +57,29 @@ class EnsembleSection(Section):
     """Keep one surrogate at a time on the device: memory of one, for a copy per step each."""
 
 
-Weight = float | list[tuple[int, float]]
+Points = float | list[tuple[int, float]]
+
+
+def _points(weight: Points) -> list[tuple[int, float]]:
+    return weight if isinstance(weight, list) else [(0, weight)]
+
+
+def _weighs(weight: Points) -> Points:
+    steps = [step for step, _ in _points(weight)]
+    if not steps or sorted(set(steps)) != steps or steps[0] < 0:
+        raise ValueError("points [step, weight] must be in order of their steps")
+    if min(value for _, value in _points(weight)) < 0:
+        raise ValueError("must not be negative")
+    return weight
+
+
+Weight = Annotated[Points, AfterValidator(_weighs)]
 """Of a term: a number, or points [step, weight] between which it runs straight."""
 
 
 def weight_at(weight: Weight, step: int) -> float:
     """The weight at an optimiser step, counted from 0; constant before and after the points."""
-    if not isinstance(weight, list):
-        return weight
-    steps, values = zip(*weight, strict=True)
+    steps, values = zip(*_points(weight), strict=True)
     return float(np.interp(step, steps, values))
 
 
@@ -83,12 +99,8 @@ class ObjectiveSection(Section):
 
     @field_validator("weight")
     @classmethod
-    def _weighs(cls, weight: Weight) -> Weight:
-        points = weight if isinstance(weight, list) else [(0, weight)]
-        steps = [step for step, _ in points]
-        if not points or sorted(set(steps)) != steps or steps[0] < 0:
-            raise ValueError("points [step, weight] must be in order of their steps")
-        if min(value for _, value in points) < 0 or max(value for _, value in points) <= 0:
+    def _counts(cls, weight: Weight) -> Weight:
+        if max(value for _, value in _points(weight)) <= 0:
             raise ValueError("must be positive")
         return weight
 
@@ -118,17 +130,17 @@ _WHAT = {
 class VisibilitySection(Section):
     """What it costs to see the perturbation."""
 
-    dissimilarity: float = Field(3.0, ge=0)
+    dissimilarity: Weight = 3.0
     """Weight of ``1 - SSIM``."""
-    periodicity: float = Field(0.3, ge=0)
+    periodicity: Weight = 0.3
     """Weight of how regular the perturbation is."""
-    energy: float = Field(0.0, ge=0)
+    energy: Weight = 0.0
     """Weight of the mean square of the unit perturbation, which PSNR measures."""
-    cellularity: float = Field(0.0, ge=0)
+    cellularity: Weight = 0.0
     """Weight of how much the perturbation depends on the place in a cell, over a whole batch."""
-    bordering: float = Field(0.0, ge=0)
+    bordering: Weight = 0.0
     """Weight of the same in the outermost cells, where the network sees its own padding."""
-    universality: float = Field(0.0, ge=0)
+    universality: Weight = 0.0
     """Weight of how alike the perturbations of the photos of a batch are."""
 
 
@@ -142,7 +154,7 @@ class TrainConfig(TrainingConfig):
     objective: Annotated[list[ObjectiveSection], Field(min_length=1)]
     channel: dict[str, float] = Field(default_factory=lambda: {"identity": 1.0})
     """Relative frequency of each step of :mod:`rid_core.channel`."""
-    visibility: VisibilitySection = VisibilitySection()  # type: ignore[call-arg]
+    visibility: VisibilitySection = VisibilitySection()
 
     @model_validator(mode="after")
     def _fits(self) -> TrainConfig:

@@ -18,7 +18,14 @@ from rid_core.training.recipe import Batch, Losses, Recipe
 from rid_core.training.run import Run
 
 
-def train(config: TrainConfig, output: Path, *, restart: bool = False, quiet: bool = False) -> Path:
+def train(
+    config: TrainConfig,
+    output: Path,
+    *,
+    restart: bool = False,
+    quiet: bool = False,
+    minutes: float | None = None,
+) -> Path:
     """Train a defender; continues a run that ``output`` already holds.
 
     Started by ``accelerate launch`` or ``torchrun`` it is one of several processes, which share
@@ -29,6 +36,7 @@ def train(config: TrainConfig, output: Path, *, restart: bool = False, quiet: bo
         output: folder for the state, the log (JSON lines, TensorBoard), previews, the checkpoint.
         restart: begin anew even if ``output`` holds a run.
         quiet: no progress bar.
+        minutes: after so many, save and write what is there; the next call goes on.
 
     Returns:
         Path of the trained checkpoint, with averaged weights.
@@ -40,7 +48,7 @@ def train(config: TrainConfig, output: Path, *, restart: bool = False, quiet: bo
     accelerator = accelerator_for(config.optim, output)
     dataset = on_first(accelerator, lambda: _dataset(config))
     task = DefenderTask(config, output, dataset, accelerator.num_processes)
-    return fit(task, accelerator, output, restart=restart, quiet=quiet)
+    return fit(task, accelerator, output, restart=restart, quiet=quiet, minutes=minutes)
 
 
 class DefenderTask(Task):
@@ -95,7 +103,7 @@ class DefenderTask(Task):
         )
         # Also those that only the makers of the pairs saw.
         attacked = list(dict.fromkeys([*self.recipe.surrogates.names, *stored]))
-        self.state.export(attacked, len(self.dataset.paths))
+        self.state.export(attacked, len(set(self.dataset.paths)))
         return self.state.checkpoint
 
 
@@ -109,7 +117,7 @@ def draw(rows: Sequence[Tensor], path: Path) -> None:
 
 def _dataset(config: TrainConfig) -> CropDataset:
     data = config.data
-    paths = list_portraits(data.folder, data.exclude)
+    paths = list_portraits(data.folder, data.exclude, data.repeat)
     if config.pairs is None:
         return CropDataset(paths, data.crop, data.short_side, config.optim.seed)
     store = PairStore.open(config.pairs)

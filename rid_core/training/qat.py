@@ -109,7 +109,12 @@ def load_qat_config(
 
 
 def fine_tune(
-    config: QatConfig, output: Path, *, restart: bool = False, quiet: bool = False
+    config: QatConfig,
+    output: Path,
+    *,
+    restart: bool = False,
+    quiet: bool = False,
+    minutes: float | None = None,
 ) -> Path:
     """Fine-tune; continues a run that ``output`` already holds, bit for bit.
 
@@ -118,6 +123,7 @@ def fine_tune(
         output: folder for the state, the log and the checkpoint.
         restart: begin anew even if ``output`` holds a run.
         quiet: no progress bar.
+        minutes: after so many, save and write what is there; the next call goes on.
 
     Returns:
         Path of the checkpoint, with averaged weights.
@@ -129,7 +135,7 @@ def fine_tune(
     accelerator = accelerator_for(config.optim, output)
     paths = on_first(accelerator, lambda: list_portraits(config.data.folder, config.data.exclude))
     task = QatTask(config, output, paths, accelerator.num_processes)
-    return fit(task, accelerator, output, restart=restart, quiet=quiet)
+    return fit(task, accelerator, output, restart=restart, quiet=quiet, minutes=minutes)
 
 
 class QatTask(Task):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rid_core import objectives
 from rid_core.budget import Budget
-from rid_core.channel import round_to_levels, sample_step
+from rid_core.channel import pass_through, round_to_levels, sample_step
 from rid_core.surrogates import Ensemble, load_surrogate
 from rid_core.training.config import ObjectiveSection, TrainConfig, weight_at
 from rid_core.training.terms import MemberTerm, Scene, UnitTerm, check_surrogate, get_objective
@@ -110,14 +110,14 @@ class Recipe:
         total = image.new_zeros(())
         for name, value in terms.items():
             total = total + weights[name] * value
-        for name, (weight, value) in self._visibility(image, protected, unit).items():
+        for name, (weight, value) in self._visibility(image, protected, unit, step).items():
             terms[name] = value
             if weight > 0:
                 total = total + weight * value
         return {"total": total, **terms}
 
     def _visibility(
-        self, image: Tensor, protected: Tensor, unit: Tensor
+        self, image: Tensor, protected: Tensor, unit: Tensor, step: int
     ) -> dict[str, tuple[float, Tensor]]:
         """Weight and value of each term that says how visible the perturbation is."""
         section = self.config.visibility
@@ -131,7 +131,7 @@ class Recipe:
         }
         terms = {}
         for name, measure in measures.items():
-            weight: float = getattr(section, name)
+            weight = weight_at(getattr(section, name), step)
             # A term without weight is measured all the same, but costs no backward pass.
             with torch.set_grad_enabled(weight > 0):
                 terms[name] = (weight, measure())
@@ -145,19 +145,20 @@ class Recipe:
         return np.random.default_rng([self.config.optim.seed, 5, number, member])
 
     def _dither(self, image: Tensor, index: Tensor) -> Tensor:
-        """Offsets before rounding to 8 bits, in levels, like ``image``."""
-        draws = [self._rng(3, n).random(image.shape[1:], np.float32) for n in index.tolist()]
-        return torch.from_numpy(np.stack(draws)).to(image) - 0.5
+        """Offsets before rounding to 8 bits, in levels, like ``image``; drawn where it lies."""
+        generator = torch.Generator(image.device)
+        draws = []
+        for number in index.tolist():
+            generator.manual_seed(int(self._rng(3, number).integers(2**31)))
+            draws.append(torch.rand(image.shape[1:], generator=generator, device=image.device))
+        return torch.stack(draws) - 0.5
 
     def _through_channel(
         self, clean: Tensor, protected: Tensor, index: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Send each pair through one step of the channel, the same for both."""
-        pairs = []
-        for one, other, number in zip(clean, protected, index.tolist(), strict=True):
-            _, step = sample_step(self.config.channel, self._rng(2, number))
-            pairs.append(step(torch.stack([one, other])))
-        clean_view, protected_view = torch.stack(pairs, dim=1)
+        draws = [sample_step(self.config.channel, self._rng(2, n)) for n in index.tolist()]
+        clean_view, protected_view = pass_through(2 * draws, torch.cat([clean, protected])).chunk(2)
         return clean_view, protected_view
 
 

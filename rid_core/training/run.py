@@ -7,13 +7,13 @@ import json
 import logging
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from rid_core.checkpoint import ModelCard, load_checkpoint, save_checkpoint
 from rid_core.defenders import Defender, create_defender
@@ -36,16 +36,22 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
     return optim.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+MultiAverage = Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]
+"""(averages, changed in place; current values; how many were averaged so far)."""
+
+
+def moving_average(decay: float) -> MultiAverage:
     """Exponential moving average that forgets its start: ``decay`` is reached as steps go by.
 
     With a constant decay d the untrained weights would still make d ** n of the average after n
     steps; the warm-up (1 + n) / (10 + n) is that of TensorFlow's ExponentialMovingAverage.
     """
 
-    def average(mean: Tensor, fresh: Tensor, steps: Tensor | int) -> Tensor:
+    def average(means: Sequence[Tensor], fresh: Sequence[Tensor], steps: Tensor | int) -> None:
         n = float(steps)
-        return torch.lerp(mean, fresh, 1 - min(decay, (1 + n) / (10 + n)))
+        # All tensors at once: one by one, each would wait for the GPU to say how many steps it was.
+        blend = get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))  # type: ignore[no-untyped-call]
+        blend(means, fresh, steps)
 
     return average
 
@@ -70,7 +76,7 @@ class State:
         self.output = output
         self.processes = processes
         self.step = 0
-        self.average = AveragedModel(self.network, avg_fn=moving_average(config.optim.ema))
+        self.average = AveragedModel(self.network, multi_avg_fn=moving_average(config.optim.ema))
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=config.optim.lr, weight_decay=config.optim.weight_decay
         )

@@ -33,8 +33,8 @@ def test_real_jpeg_is_pillows(image: Tensor) -> None:
 @pytest.mark.parametrize("name", channel.STEPS)
 def test_steps_keep_shape_and_range_and_carry_gradient(image: Tensor, name: str) -> None:
     for seed in range(4):
-        drawn, step = channel.sample_step({name: 1}, np.random.default_rng(seed))
-        assert drawn == name
+        step = channel.sample_step({name: 1}, np.random.default_rng(seed))
+        assert step.name == name
         source = image.clone().requires_grad_(True)
         result = step(source)
         assert result.shape == image.shape
@@ -47,16 +47,25 @@ def test_steps_keep_shape_and_range_and_carry_gradient(image: Tensor, name: str)
 
 @pytest.mark.parametrize("name", channel.STEPS)
 def test_a_step_does_the_same_to_both_images_of_a_pair(image: Tensor, name: str) -> None:
-    _, step = channel.sample_step({name: 1}, np.random.default_rng(1))
+    step = channel.sample_step({name: 1}, np.random.default_rng(1))
     pair = step(torch.cat([image, image]))
     assert torch.equal(pair[0], pair[1])
     assert torch.allclose(step(image), pair[:1], atol=1e-6)
 
 
+def test_each_image_goes_through_its_own_step(image: Tensor) -> None:
+    draws = [channel.sample_step({n: 1}, np.random.default_rng(i))
+             for i, n in enumerate([*channel.STEPS, "jpeg", "resize"])]  # fmt: skip
+    together = channel.pass_through(draws, image.expand(len(draws), -1, -1, -1))
+    for draw, found in zip(draws, together, strict=True):
+        assert torch.allclose(draw(image)[0], found, atol=1e-5), draw
+
+
 def test_draws_follow_the_weights_and_the_seed() -> None:
     weights = {"identity": 3.0, "jpeg": 1.0, "blur": 0.0}
-    names = [channel.sample_step(weights, np.random.default_rng(i))[0] for i in range(400)]
-    assert names == [channel.sample_step(weights, np.random.default_rng(i))[0] for i in range(400)]
+    draws = [channel.sample_step(weights, np.random.default_rng(i)) for i in range(400)]
+    assert draws == [channel.sample_step(weights, np.random.default_rng(i)) for i in range(400)]
+    names = [draw.name for draw in draws]
     assert "blur" not in names
     assert 0.65 < names.count("identity") / 400 < 0.85
 

@@ -113,7 +113,7 @@ def test_weights_of_another_checkpoint(exported: Any, checkpoint: Path, tmp_path
 
     defender, card = load_checkpoint(checkpoint)
     with torch.no_grad():
-        defender.detail.project.bias.add_(1e-3)
+        defender.detail[0].project.bias.add_(1e-3)
     other = tmp_path / "other.safetensors"
     save_checkpoint(other, defender, card)
     stages = converter_that(exported, lambda model: None)

@@ -147,7 +147,7 @@ class AutoencoderTask(Task):
         figures = {
             "stride": self.stride,
             "parameters": sum(p.numel() for p in model.encoder.parameters()),
-            "pictures": len(self.dataset.paths),
+            "pictures": len(set(self.dataset.paths)),
         }
         with writing(folder) as fresh:
             model.save_pretrained(fresh)

@@ -16,7 +16,7 @@ class FacesSection(Section):
 
     folder: Path
     exclude: list[str] = Field(default_factory=list)
-    """Glob patterns of file names that are never read."""
+    """Glob patterns of names, or of paths below the folder, that are never read."""
     size: int = Field(128, ge=32, multiple_of=8)
     """Side of an aligned face in pixels."""
     align: bool = True
@@ -42,6 +42,8 @@ class NarrowSection(Section):
     depth: int = Field(2, ge=0)
     noise: float = Field(0.05, ge=0)
     """Standard deviation of what is added to the latent in training; a latent's own is 1."""
+    picture: float = Field(0.0, ge=0)
+    """Weight of the decoded picture's mean absolute error beside the latent's; dear on a CPU."""
     weighed: bool = True
     """Count errors of the latent by how much of them is seen in the picture."""
 

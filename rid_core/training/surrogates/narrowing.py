@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -48,10 +49,10 @@ class LatentPair(nn.Module):
         self.narrow = narrow
         self.widen = widen
 
-    def forward(self, latent: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """The base's latent, [B, C, h, w], as it was and as it comes back, weighed."""
-        small = self.narrow(latent)
-        return self.narrow.weighed(latent), self.widen.weighed(small + noise)
+    def forward(self, latent: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[B, C, h, w]: the base's latent weighed, what comes back of it, and that in plain."""
+        found = self.widen.weighed(self.narrow(latent) + noise)
+        return self.narrow.weighed(latent), found, self.widen.plain(found)
 
 
 def open_decoder(path: Path) -> nn.Sequential:
@@ -114,8 +115,13 @@ class NarrowingTask(Task):
         self.faces = faces
         self.samples = LatentDataset(faces.latents, faces.kept, config.optim.seed)
         self.decoder = open_decoder(config.base.decoder)
-        self.network = self._components(weighed=config.model.weighed)
-        self.state = State(self.network, config, output, processes)
+        # Both, to be measured beside what is trained.
+        self.components = {
+            "components": self._components(weighed=False),
+            "components, weighed": self._components(weighed=True),
+        }
+        start = "components, weighed" if config.model.weighed else "components"
+        self.state = State(copy.deepcopy(self.components[start]), config, output, processes)
         self._device = torch.device("cpu")
 
     def _components(self, weighed: bool) -> LatentPair:
@@ -136,19 +142,29 @@ class NarrowingTask(Task):
         self.decoder.to(device)
 
     def losses(self, network: nn.Module, batch: Sequence[Tensor], step: int) -> Losses:
-        """Mean squared error of the weighed latent, in units of its variance after weighing."""
+        """Mean squared error of the weighed latent, in units of its variance after weighing.
+
+        With ``model.picture`` also the mean absolute error of what the base's decoder makes of it.
+        """
         latent, index = batch[0].to(self._device), batch[1]
         channels = self.config.model.channels
         like = latent.new_empty(len(latent), channels, *latent.shape[2:])
         noise = noise_like(like, index, self.config.optim.seed, 1) * self.config.model.noise
-        wanted, found = network(latent, noise)
+        wanted, found, restored = network(latent, noise)
         error = (wanted - found).square().mean()
-        return {"total": error / wanted.detach().square().mean(), "error": error.detach()}
+        terms: Losses = {"error": error.detach()}
+        total = error / wanted.detach().square().mean()
+        if self.config.model.picture:
+            with torch.no_grad():
+                picture = self.decoder(latent)
+            terms["picture"] = (self.decoder(restored) - picture).abs().mean()
+            total = total + self.config.model.picture * terms["picture"]
+        return {"total": total, **terms}
 
     @torch.no_grad()
     def _pictures(self, pair: LatentPair, numbers: list[int]) -> Tensor:
         """What is left of faces that went through the small latent, [n, 3, H, W] in [0, 1]."""
-        pair.eval()
+        pair.eval().to(self._device)
         parts = [
             self.decoder(pair.widen(pair.narrow(latent.float().to(self._device)))).clamp(0, 1)
             for latent in batches(self.faces.latents[numbers], _SHOWN)
@@ -178,8 +194,7 @@ class NarrowingTask(Task):
             ])  # fmt: skip
         pictures = {
             "base": bare,
-            "components": self._pictures(self._components(weighed=False), numbers),
-            "components, weighed": self._pictures(self._components(weighed=True), numbers),
+            **{name: self._pictures(pair, numbers) for name, pair in self.components.items()},
             "trained": self._pictures(_averaged(self.state), numbers),
         }
         figures: dict[str, Any] = {

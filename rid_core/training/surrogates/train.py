@@ -83,7 +83,9 @@ def _task(config: TrainingConfig, output: Path, accelerator: Any, quiet: bool) -
         from rid_core.training.surrogates.autoencoder import AutoencoderTask
 
         data = config.data
-        paths = on_first(accelerator, lambda: list_portraits(data.folder, data.exclude))
+        paths = on_first(
+            accelerator, lambda: list_portraits(data.folder, data.exclude, data.repeat)
+        )
         dataset = CropDataset(paths, data.crop, data.short_side, config.optim.seed)
         return AutoencoderTask(config, output, dataset, processes)
     if isinstance(config, LatentAutoencoderConfig):
@@ -111,7 +113,7 @@ def _faces(section: FacesSection, encoder: Path, accelerator: Any, quiet: bool) 
         found: list[FaceLatents] = []
 
         def read() -> bool:
-            found.append(face_latents(section, encoder, progress))
+            found.append(face_latents(section, encoder, progress, device=accelerator.device))
             return True
 
         # The first process fills the cache, the others read it.
