@@ -35,7 +35,7 @@ _PRESETS = {
         Preset(
             "rid-n",
             "nano: for every frame of a preview, or old phones",
-            MobileConfig(width=32, detail_width=16, detail_kernel=3),
+            MobileConfig(width=32, detail_width=16),
         ),
         Preset(
             "rid-s",
