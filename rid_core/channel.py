@@ -49,12 +49,22 @@ def soft_jpeg(image: Tensor, quality: float) -> Tensor:
 
 def real_jpeg(image: Tensor, quality: int) -> Tensor:
     """JPEG by libjpeg as Pillow saves it (4:2:0 chroma); no gradient."""
+    return _coded(image, "JPEG", quality)
+
+
+def real_webp(image: Tensor, quality: int) -> Tensor:
+    """Lossy WebP by libwebp; no gradient."""
+    return _coded(image, "WEBP", quality)
+
+
+def _coded(image: Tensor, kind: str, quality: int) -> Tensor:
+    """Written to a file of Pillow's format ``kind`` and read back."""
 
     def code(one: Tensor) -> Tensor:
         array = (one.permute(1, 2, 0) * 255).round().clamp(0, 255).byte().cpu().numpy()
         buffer = io.BytesIO()
-        Image.fromarray(array).save(buffer, "JPEG", quality=quality)
-        decoded = np.asarray(Image.open(buffer), np.float32) / 255
+        Image.fromarray(array).save(buffer, kind, quality=quality)
+        decoded = np.asarray(Image.open(buffer).convert("RGB"), np.float32) / 255
         return torch.from_numpy(decoded).permute(2, 0, 1)
 
     return torch.stack([code(one) for one in image]).to(image)
@@ -79,6 +89,46 @@ def blur(image: Tensor, sigma: float) -> Tensor:
     padded = F.pad(image, (radius,) * 4, mode="reflect")
     across = F.conv2d(padded, kernel, groups=image.shape[1])
     return F.conv2d(across, kernel.transpose(2, 3), groups=image.shape[1])
+
+
+def crop_and_back(image: Tensor, share: float) -> Tensor:
+    """Keep the middle ``share`` of height and width, scaled back to the old size, in 8 bits."""
+    height, width = image.shape[2:]
+    rows, columns = max(1, round(height * share)), max(1, round(width * share))
+    top, left = (height - rows) // 2, (width - columns) // 2
+    middle = image[:, :, top : top + rows, left : left + columns]
+    back = F.interpolate(
+        middle, (height, width), mode="bilinear", antialias=True, align_corners=False
+    )
+    return round_to_levels(back.clamp(0, 1))
+
+
+def gamma(image: Tensor, exponent: float) -> Tensor:
+    """Brightness curve ``image ** exponent``, in 8 bits: above 1 darker, below 1 brighter."""
+    return round_to_levels(image.clamp(0, 1) ** exponent)
+
+
+def grain(image: Tensor, levels: float, seed: int = 0) -> Tensor:
+    """Gaussian noise of a deviation in 8-bit levels; the same for every image of one size."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(image.shape[1:], generator=generator).to(image)
+    return (image + levels / 255 * noise).clamp(0, 1)
+
+
+def messenger(image: Tensor, long_side: int = 1600, quality: int = 75) -> Tensor:
+    """A photo sent by a messenger: ``long_side`` pixels along its long side, JPEG, and back.
+
+    A picture smaller than that stands for a large photo that was protected at the picture's scale:
+    it is enlarged, as the perturbation of a large photo is, where a messenger would not do so.
+    """
+    height, width = image.shape[2:]
+    scale = long_side / max(height, width)
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    sent = F.interpolate(image, size, mode="bilinear", antialias=True, align_corners=False)
+    sent = real_jpeg(sent.clamp(0, 1), quality)
+    back = F.interpolate(sent, (height, width), mode="bilinear", antialias=True,
+                         align_corners=False)  # fmt: skip
+    return round_to_levels(back.clamp(0, 1))
 
 
 def sample_step(weights: Mapping[str, float], rng: np.random.Generator) -> tuple[str, Step]:
@@ -110,13 +160,8 @@ def sample_step(weights: Mapping[str, float], rng: np.random.Generator) -> tuple
         sigma = float(rng.uniform(0.4, 1.5))
         return name, lambda image: blur(image, sigma)
     if name == "noise":
-        deviation, seed = float(rng.uniform(1, 6)) / 255, int(rng.integers(2**31))
+        deviation, seed = float(rng.uniform(1, 6)), int(rng.integers(2**31))
 
-        def noise(image: Tensor) -> Tensor:
-            # One draw for all images of the batch: what is compared sees the same noise.
-            generator = torch.Generator().manual_seed(seed)
-            grain = torch.randn(image.shape[1:], generator=generator).to(image)
-            return (image + deviation * grain).clamp(0, 1)
-
-        return name, noise
+        # One draw for all images of the batch: what is compared sees the same noise.
+        return name, lambda image: grain(image, deviation, seed)
     return name, lambda image: image
