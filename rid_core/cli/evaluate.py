@@ -12,6 +12,7 @@ import click
 
 from rid_core.cli.common import CONTEXT, run, version_option
 from rid_core.cli.evaluation_judges import judges
+from rid_core.cli.evaluation_large_photos import large_photos
 from rid_core.cli.evaluation_robustness import robustness
 from rid_core.errors import MissingExtraError, RidError
 
@@ -125,6 +126,7 @@ def shift(
 
 group.add_command(judges)
 group.add_command(robustness)
+group.add_command(large_photos)
 
 
 def main() -> None:
