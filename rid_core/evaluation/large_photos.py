@@ -156,8 +156,8 @@ def load_photo(path: Path, seed: int = 0) -> tuple[np.ndarray, bool]:
     large = np.asarray(part.resize(PHOTO_SIZE[::-1], _CUBIC), np.float32)
     noise = np.random.default_rng(seed).standard_normal(large.shape, np.float32)
     shared = noise + 0.5 * (np.roll(noise, 1, 0) + np.roll(noise, 1, 1))
-    large = large + _GRAIN / math.sqrt(1.5) * shared
-    return np.rint(large.clip(0, 255)).astype(np.uint8), True
+    grainy = large + _GRAIN / math.sqrt(1.5) * shared
+    return np.rint(grainy.clip(0, 255)).astype(np.uint8), True
 
 
 class Photos:
@@ -190,7 +190,8 @@ class AtScale:
         if runtime.fixed_size not in (None, side) or side % runtime.stride:
             raise RidError(f"{runtime.preset} cannot predict at a short side of {side} pixels")
         self.name, self.preset, self.levels = runtime.name, runtime.preset, runtime.levels
-        self.stride, self.fixed_size = runtime.stride, side
+        self.stride = runtime.stride
+        self.fixed_size: int | None = side
         self._runtime = runtime
 
     def perturb(self, image: np.ndarray) -> np.ndarray:
