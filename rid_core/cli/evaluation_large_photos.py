@@ -102,7 +102,7 @@ def large_photos(
     if json_path is not None:
         write_result(json_path, result(
             "large photos",
-            defender=runtime.preset,
+            defender=Path(defender).stem,
             images={"folder": images.name, "pattern": pattern, "count": len(paths),
                     "enlarged": photos.enlarged, "size": list(measures.PHOTO_SIZE)},
             levels=budget.levels,

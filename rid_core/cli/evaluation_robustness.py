@@ -191,7 +191,8 @@ def robustness(
             levels=budget.levels,
             device=device,
             protections={
-                name: {"rms_levels": p.rms_levels, "psnr": p.psnr, "trained_on": p.trained_on}
+                name: {"defender": name in loaded, "rms_levels": p.rms_levels, "psnr": p.psnr,
+                       "trained_on": p.trained_on}
                 for name, p in protected.items()
             },
             steps={chain.name: {"kind": chain.kind, "text": chain.text}
