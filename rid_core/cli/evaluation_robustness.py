@@ -144,7 +144,7 @@ def robustness(
         model = load_stable_diffusion(diffusion, prompt=prompt, decoder=True).to(device)
         links += img2img_links(model, strengths)
     if train is not None:
-        clean = list_portraits(train, list(photos))
+        clean = list_portraits(train, [Path(name).name for name in photos])
         settings = InverseSettings(steps=train_steps, short_side=size)
         for name, (defender, _) in loaded.items():
             with tqdm(

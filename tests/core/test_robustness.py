@@ -160,6 +160,13 @@ def test_the_batch_does_not_matter(face: Tensor, tiny_encoder_file: Path) -> Non
         assert found.effect == pytest.approx(many.cells["r"]["tiny"][chain].effect, rel=1e-3)
 
 
+def test_photos_of_one_name_in_several_folders_all_count(portraits: Path, tmp_path: Path) -> None:
+    for person in ("00", "01"):
+        (tmp_path / person).mkdir()
+        (tmp_path / person / "000.jpg").write_bytes((portraits / "0000.jpg").read_bytes())
+    assert list(shift.load_images(tmp_path, "??/000.jpg", 64)) == ["00/000.jpg", "01/000.jpg"]
+
+
 def test_unknown_steps_name_the_nearest() -> None:
     with pytest.raises(RidError, match="did you mean jpeg75"):
         parse_chain("jpg75+median", {**CHANNELS, **PURIFICATIONS})
