@@ -67,8 +67,8 @@ def large_photos(
     import torch
 
     from rid_core.budget import Budget
+    from rid_core.evaluation.robustness import open_encoder
     from rid_core.runtimes import load_runtime
-    from rid_core.surrogates import open_surrogate
     from rid_core.training.data import list_portraits
 
     if device != "cpu" and not torch.cuda.is_available():
@@ -85,7 +85,7 @@ def large_photos(
         if size % runtime.stride:
             raise RidError(f"{runtime.preset} takes multiples of {runtime.stride} pixels as --view")
     budget = Budget(levels or runtime.levels)
-    surrogates = [open_surrogate(path) for path in encoders]
+    surrogates = [open_encoder(path) for path in encoders]
     for surrogate in surrogates:
         surrogate.to(device)  # type: ignore[attr-defined]
     paths = [path for path in list_portraits(images, []) if path.match(pattern)][:limit]

@@ -20,7 +20,14 @@ from rid_core.defenders import Defender, create_defender
 from rid_core.errors import RidError
 from rid_core.evaluation import filters, purifiers, shift
 from rid_core.evaluation.inverse import InverseSettings, train_inverse
-from rid_core.evaluation.robustness import cell, equal_noise, measure, protect, table
+from rid_core.evaluation.robustness import (
+    cell,
+    equal_noise,
+    measure,
+    open_encoder,
+    protect,
+    table,
+)
 from rid_core.evaluation.steps import CHANNELS, PURIFICATIONS, Chain, parse_chain, select
 from rid_core.surrogates import load_surrogate
 from rid_core.surrogates.stable_diffusion import load_stable_diffusion
@@ -165,6 +172,14 @@ def test_photos_of_one_name_in_several_folders_all_count(portraits: Path, tmp_pa
         (tmp_path / person).mkdir()
         (tmp_path / person / "000.jpg").write_bytes((portraits / "0000.jpg").read_bytes())
     assert list(shift.load_images(tmp_path, "??/000.jpg", 64)) == ["00/000.jpg", "01/000.jpg"]
+
+
+def test_of_a_whole_model_the_encoder_alone_is_opened(
+    diffusers_checkpoint: Callable[[str], Path], tiny_encoder_file: Path
+) -> None:
+    encoder = open_encoder(diffusers_checkpoint("sd"))
+    assert encoder.denoiser is None  # type: ignore[attr-defined]
+    assert open_encoder(tiny_encoder_file).name == "tiny"
 
 
 def test_unknown_steps_name_the_nearest() -> None:
