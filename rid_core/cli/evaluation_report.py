@@ -11,7 +11,7 @@ from rid_core.errors import MissingExtraError
 
 _EPILOG = """\b
 Examples:
-  rid-eval report docs/results/*.json -o report/
+  rid-eval report shift.json judges.json -o report/
   rid-eval report shift.json robustness.json personalization.json -o report/ \\
       --picture sheet.png --update-card rid-s --readme README.md
 """

@@ -8,6 +8,7 @@ from rid_core.evaluation.report.content import (
     Raw,
     Section,
     Table,
+    amount,
     builder,
     images,
     made,
@@ -36,8 +37,8 @@ def shift(raw: Raw) -> Section:
             least = floor[encoder]["plain"]["against_same_channel"]
             claims.append(Claim(
                 "effect", label,
-                f"{label} moves the latent of {encoder} by {value:.2f} of its own size, random "
-                f"signs at the same {raw['levels']} levels by {least:.2f} ({where}).",
+                f"{label} moves the latent of {encoder} by {amount(value)} of its own size, random "
+                f"signs at the same {raw['levels']} levels by {amount(least)} ({where}).",
                 {"encoder": encoder, "shift": value, "random": least, "levels": raw["levels"]},
             ))  # fmt: skip
         claims.append(Claim(
@@ -62,7 +63,7 @@ def shift(raw: Raw) -> Section:
                  accent=is_defender(label),
                  floor=floor[encoder]["plain"]["against_same_channel"])
              for label, row in rows.items()],
-            f"latent shift on {encoder}", lambda value: f"{value:.2f}"))
+            f"latent shift on {encoder}", amount))
         for encoder in encoders
     ]  # fmt: skip
     facts = [images(raw), ("bound", f"{raw['levels']} levels")]

@@ -177,6 +177,11 @@ def number(value: float | None, digits: int = 2) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
+def amount(value: float) -> str:
+    """A shift for people: one more place where it is small."""
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
+
+
 def interval(found: Mapping[str, Any] | None, digits: int = 2) -> str:
     """A figure with its interval; of a single person it has none."""
     if found is None or found.get("value") is None:

@@ -8,6 +8,7 @@ from rid_core.evaluation.report.content import (
     Raw,
     Section,
     Table,
+    amount,
     builder,
     images,
     made,
@@ -44,7 +45,7 @@ def large_photos(raw: Raw) -> Section:
                  f"effect kept on large photos, {encoder}", lambda value: f"{value:.0f} %"),
         ))  # fmt: skip
         rows = [
-            [view, *(f"{row[way]['effect']:.2f} ({row[way]['kept']:.0f} %)" for way in ways),
+            [view, *(f"{amount(row[way]['effect'])} ({row[way]['kept']:.0f} %)" for way in ways),
              *(f"{row[way]['rms_levels']:.1f}" for way in (real, _NATIVE, _CEILING))]
             for view, row in views.items()
         ]  # fmt: skip

@@ -11,6 +11,7 @@ from rid_core.evaluation.report.content import (
     Raw,
     Section,
     Table,
+    amount,
     builder,
     images,
     made,
@@ -57,9 +58,9 @@ def _effect(raw: Raw, label: str, encoder: str, seen: bool) -> Claim:
     }  # fmt: skip
     text = (
         f"On {encoder}, which {label} was {'' if seen else 'not '}trained against, the latent "
-        f"moves by {plain['effect']:.2f} of its own size: "
+        f"moves by {amount(plain['effect'])} of its own size: "
         f"{times(plain['effect'], plain['floor'])} what noise of equal norm does "
-        f"({plain['floor']:.2f})"
+        f"({amount(plain['floor'])})"
     )
     peers = [name for name, about in raw["protections"].items()
              if not about["defender"] and about["trained_on"]]  # fmt: skip
@@ -67,7 +68,7 @@ def _effect(raw: Raw, label: str, encoder: str, seen: bool) -> Claim:
         other = raw["matrix"]["cells"][peer][encoder][_PLAIN]["effect"]
         against = ", ".join(raw["protections"][peer]["trained_on"])
         values[peer] = other
-        text += f"; {peer} made against {against} reaches {other:.2f}"
+        text += f"; {peer} made against {against} reaches {amount(other)}"
     return Claim("effect" if seen else "unseen", label, text + ".", values)
 
 
@@ -133,11 +134,11 @@ def _tables(raw: Raw, encoders: Iterable[str]) -> list[Table]:
         for name in steps:
             cells = [raw["matrix"]["cells"][label][encoder][name] for label in protections]
             shown = [
-                f"{cell['effect']:.2f} ({cell['floor']:.2f})" if name == _PLAIN
+                f"{amount(cell['effect'])} ({amount(cell['floor'])})" if name == _PLAIN
                 else f"{cell['kept']:.0f} % ({cell['floor_kept']:.0f})" for cell in cells
             ]  # fmt: skip
             alone = raw["matrix"]["alone"][encoder][name]
-            rows.append([name, *shown, f"{alone:.2f}"])
+            rows.append([name, *shown, f"{amount(alone)}"])
         found.append(Table(
             f"Effect on {encoder}", ["step", *protections, "step alone"], rows,
             "First row: relative latent shift, in brackets that of noise of equal norm. Others: "
