@@ -75,7 +75,12 @@ def shift(
     import torch
 
     from rid_core.budget import Budget
-    from rid_core.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+    from rid_core.checkpoint import (
+        find_checkpoint,
+        load_checkpoint,
+        save_checkpoint,
+        weights_digest,
+    )
     from rid_core.evaluation.results import rounded
     from rid_core.evaluation.spectrum import plot_spectra
     from rid_core.files import write_text
@@ -109,6 +114,7 @@ def shift(
         "levels": budget.levels,
         "encoders": [encoder.name for encoder in encoders],
         "pgd_attacks": encoders[0].name,
+        "weights": {Path(n).stem: weights_digest(d)[:16] for n, (d, _) in loaded.items()},
         "rows": rounded({label: dataclasses.asdict(row) for label, row in rows.items()}),
         "machine": {"cpu": platform.processor() or platform.machine(), "torch": torch.__version__},
     }

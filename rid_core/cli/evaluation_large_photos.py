@@ -103,6 +103,7 @@ def large_photos(
         write_result(json_path, result(
             "large photos",
             defender=Path(defender).stem,
+            weights=measures.weights_of(runtime),
             images={"folder": images.name, "pattern": pattern, "count": len(paths),
                     "enlarged": photos.enlarged, "size": list(measures.PHOTO_SIZE)},
             levels=budget.levels,

@@ -98,7 +98,7 @@ def robustness(
     import torch
 
     from rid_core.budget import Budget
-    from rid_core.checkpoint import find_checkpoint, load_checkpoint
+    from rid_core.checkpoint import find_checkpoint, load_checkpoint, weights_digest
     from rid_core.evaluation.inverse import InverseSettings, inverse_link, train_inverse
     from rid_core.evaluation.purifiers import (
         img2img_links,
@@ -183,6 +183,7 @@ def robustness(
             batch=batch, device=device, on_chain=bar.update,
         )  # fmt: skip
     click.echo(measures.table(matrix))
+    weights = {name: weights_digest(network)[:16] for name, (network, _) in loaded.items()}
     if json_path is not None:
         write_result(json_path, result(
             "robustness",
@@ -191,7 +192,7 @@ def robustness(
             device=device,
             protections={
                 name: {"defender": name in loaded, "rms_levels": p.rms_levels, "psnr": p.psnr,
-                       "trained_on": p.trained_on}
+                       "trained_on": p.trained_on, "weights": weights.get(name, "")}
                 for name, p in protected.items()
             },
             steps={chain.name: {"kind": chain.kind, "text": chain.text}

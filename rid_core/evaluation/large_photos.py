@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from rid_core import cover, photo
 from rid_core.budget import Budget
+from rid_core.checkpoint import weights_digest
 from rid_core.errors import RidError
 from rid_core.evaluation.robustness import equal_noise
 from rid_core.protect import WORKING_SIDE, protect_photo
@@ -213,6 +214,15 @@ def protect_native(pixels: np.ndarray, runtime: Runtime, budget: Budget) -> np.n
         tile = pixels[square.rows, square.columns].astype(np.float32) / 255
         unit[square.rows, square.columns] += square.weight * runtime.perturb(tile)
     return budget.apply_uint8(pixels, unit)
+
+
+def weights_of(runtime: Runtime) -> str:
+    """First 16 digits of the digest of a defender's weights, of whatever file it was opened."""
+    metadata = getattr(runtime, "metadata", None)
+    if metadata is not None:
+        return str(metadata.weights)[:16]
+    network = getattr(runtime, "defender", None)
+    return "" if network is None else weights_digest(network)[:16]
 
 
 def ways_to_protect(

@@ -13,7 +13,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from rid_core.checkpoint import ModelCard, load_checkpoint, read_card, save_checkpoint
+from rid_core.checkpoint import (
+    ModelCard,
+    load_checkpoint,
+    read_card,
+    save_checkpoint,
+    weights_digest,
+)
 from rid_core.cli.evaluate import group
 from rid_core.defenders import create_defender
 from rid_core.errors import RidError
@@ -46,7 +52,7 @@ def personalization() -> dict[str, Any]:
         "schema": 1, "what": "personalization", "attack": "works",
         "gate": {"works": True, "reason": "samples are the person in 94% of 16 attacks"},
         "settings": {"method": "dreambooth"}, "surrogate": "face-ldm", "preset": "face-ldm",
-        "protections": {"mine": {"defender": "mine"}, "aspl": {"method": "aspl"}, "signs": {}},
+        "protections": {"mine": {"defender": "mine", "weights": "of-mine"}, "aspl": {"method": "aspl"}, "signs": {}},
         "people": ["00", "01"], "levels": 8, "channel": "plain",
         "judge": {"name": "sface", "threshold": 0.384, "from": "own people"},
         "conditions": {
@@ -84,7 +90,7 @@ def robustness() -> dict[str, Any]:
         "protections": {
             "random": {"defender": False, "trained_on": [], **about},
             "pgd-40": {"defender": False, "trained_on": ["taef2"], **about},
-            "mine": {"defender": True, "trained_on": ["taef2"], **about},
+            "mine": {"defender": True, "trained_on": ["taef2"], "weights": "of-mine", **about},
         },
         "steps": {name: {"kind": kind, "text": text} for name, (kind, text) in steps.items()},
         "matrix": {
@@ -104,6 +110,7 @@ def large() -> dict[str, Any]:
     row = {"scale 512": effect(57), "native": effect(11), "after": effect(100)}
     return {
         "schema": 1, "what": "large photos", "defender": "mine", "levels": 8,
+        "weights": "of-mine",
         "images": {"folder": "portraits", "pattern": "*", "count": 4, "enlarged": 4,
                    "size": [4032, 3024]},
         "views": {"512, bilinear": {}, "512, box": {}},
@@ -254,11 +261,19 @@ def test_the_page_is_whole_and_needs_nothing_else(report: Report) -> None:
     assert html.count("<svg") == 1 + 1 + 2 + 1  # shift, personalization, two encoders, large
 
 
-def test_a_card_gets_what_is_said_of_its_defender_alone(report: Report, tmp_path: Path) -> None:
+def test_a_card_gets_what_is_said_of_its_defender_alone(
+    report: Report, files: list[Path], tmp_path: Path
+) -> None:
     torch.manual_seed(0)
     path = tmp_path / "mine.safetensors"
     save_checkpoint(path, create_defender("rid-n"), ModelCard("rid-n", 8, figures={"training": 1}))
     before, _ = load_checkpoint(path)
+    with pytest.raises(RidError, match="is of other weights; measure"):
+        card.update_card(report, str(path))
+    digest = weights_digest(before)[: card.DIGITS]
+    for file in files:
+        file.write_text(file.read_text().replace("of-mine", digest))
+    report = read_report(files)
     for _ in range(2):  # the second time it is replaced
         assert card.update_card(report, str(path)) == path
     found = read_card(path).figures
@@ -271,6 +286,11 @@ def test_a_card_gets_what_is_said_of_its_defender_alone(report: Report, tmp_path
     after, _ = load_checkpoint(path)
     state = after.state_dict()
     assert all(torch.equal(state[name], value) for name, value in before.state_dict().items())
+    raw = json.loads(files[0].read_text())
+    del raw["weights"]
+    files[0].write_text(json.dumps(raw))
+    with pytest.raises(RidError, match="does not say of which weights"):
+        card.update_card(read_report(files), str(path))
     with pytest.raises(RidError, match="no measurement is about 'other'"):
         card.card_section(report, "other")
 

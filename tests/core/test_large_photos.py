@@ -13,7 +13,7 @@ from PIL import Image
 
 from rid_core import protect
 from rid_core.budget import Budget
-from rid_core.checkpoint import ModelCard, save_checkpoint
+from rid_core.checkpoint import ModelCard, load_checkpoint, save_checkpoint, weights_digest
 from rid_core.cli.evaluate import group
 from rid_core.defenders import create_defender
 from rid_core.errors import RidError
@@ -135,6 +135,7 @@ def test_the_command_writes_the_effects(
     found = json.loads(target.read_text())
     assert found["what"] == "large photos"
     assert found["images"]["enlarged"] == 0
+    assert found["weights"] == weights_digest(load_checkpoint(checkpoint)[0])[:16]
     row = found["effects"]["tiny"]["128, bilinear"]
     assert list(row) == ["scale 512", "native", "after"]
     assert row["after"]["kept"] == 100

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rid_core import channel
 from rid_core.budget import Budget
-from rid_core.checkpoint import ModelCard, save_checkpoint
+from rid_core.checkpoint import ModelCard, load_checkpoint, save_checkpoint, weights_digest
 from rid_core.cli.evaluate import group
 from rid_core.defenders import Defender, create_defender
 from rid_core.errors import RidError
@@ -327,6 +327,10 @@ def test_the_command_writes_the_matrix(
     assert list(found["protections"]) == ["random", "pgd-2", "mine"]
     assert found["protections"]["pgd-2"]["trained_on"] == ["member-0"]
     assert found["protections"]["mine"]["trained_on"] == ["tiny"]
+    assert (
+        found["protections"]["mine"]["weights"]
+        == weights_digest(load_checkpoint(checkpoint)[0])[:16]
+    )
     assert list(found["steps"]) == [
         "identity", "jpeg75", "median", "vae:tiny-autoencoder", "img2img0.1", "inverse:mine",
         "jpeg75+median", "messenger+inverse:mine",

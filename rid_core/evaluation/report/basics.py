@@ -73,6 +73,7 @@ def shift(raw: Raw) -> Section:
         "Latent shift", [*facts, *made(raw)], claims, figures=plots,
         tables=[Table("Relative latent shift", head, table,
                       "Shift from the clean photo after the same step, as a share of the latent.")],
+        weights=raw.get("weights", {}),
     )  # fmt: skip
 
 

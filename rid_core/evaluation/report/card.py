@@ -6,12 +6,19 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from rid_core.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+from rid_core.checkpoint import (
+    find_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+    weights_digest,
+)
 from rid_core.errors import RidError
 from rid_core.evaluation.report.content import TOPICS, Report, limits
 
 KEY = "evaluation"
 """Of ``ModelCard.figures``."""
+DIGITS = 16
+"""Of a digest of weights, in measurements."""
 
 
 def card_section(report: Report, defender: str) -> dict[str, Any]:
@@ -51,11 +58,27 @@ def update_card(report: Report, checkpoint: str) -> Path:
         The file.
 
     Raises:
-        RidError: no such file, or no claim about it.
+        RidError: no such file, no claim about it, or one that was measured on other weights.
     """
     path = find_checkpoint(checkpoint)
     section = card_section(report, path.stem)
     defender, card = load_checkpoint(path)
+    _check_weights(report, path, weights_digest(defender)[:DIGITS])
     fresh = dataclasses.replace(card, figures={**card.figures, KEY: section})
     save_checkpoint(path, defender, fresh)
     return path
+
+
+def _check_weights(report: Report, path: Path, digest: str) -> None:
+    """Refuse to say of these weights what was measured on others.
+
+    Raises:
+        RidError: names the measurement.
+    """
+    for section in report.sections:
+        if not any(claim.defender == path.stem for claim in section.claims):
+            continue
+        found = section.weights.get(path.stem)
+        if found != digest:
+            what = "is of other weights" if found else "does not say of which weights it is"
+            raise RidError(f"{section.source}: {what}; measure {path} again")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rid_core.errors import RidError
@@ -86,6 +86,7 @@ class Section:
         figures: plots.
         tables: all figures.
         source: name of the file.
+        weights: digests of the defenders that were measured, by name; 16 digits.
     """
 
     title: str
@@ -95,6 +96,7 @@ class Section:
     figures: Sequence[Figure] = ()
     tables: Sequence[Table] = ()
     source: str = ""
+    weights: Mapping[str, str] = field(default_factory=dict)
 
 
 Builder = Callable[[Raw], Section]
@@ -138,16 +140,8 @@ def build(raw: Raw, source: str) -> Section:
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise RidError(f"{source}: figures are missing or damaged ({reason})") from None
-    claims = [_sourced(claim, source) for claim in section.claims]
-    return Section(
-        section.title,
-        section.facts,
-        claims,
-        section.warnings,
-        section.figures,
-        section.tables,
-        source,
-    )
+    claims = [replace(claim, source=source) for claim in section.claims]
+    return replace(section, claims=claims, source=source)
 
 
 def made(raw: Raw) -> list[tuple[str, str]]:
@@ -195,10 +189,6 @@ def interval(found: Mapping[str, Any] | None, digits: int = 2) -> str:
 def times(value: float, base: float) -> str:
     """How many times ``base`` it is."""
     return f"{value / base:.1f} times" if base > 0 else "any number of times"
-
-
-def _sourced(claim: Claim, source: str) -> Claim:
-    return Claim(claim.topic, claim.defender, claim.text, claim.values, source)
 
 
 @dataclass(frozen=True)

@@ -63,4 +63,5 @@ def large_photos(raw: Raw) -> Section:
     facts = [images(raw), ("bound", f"{raw['levels']} levels"), *made(raw)]
     # One view in a claim is enough for a summary: the first, which is what most scripts do.
     first = [claim for claim in claims if claim.values["view"] == next(iter(raw["views"]))]
-    return Section("Large photos", facts, first, warnings, plots, tables)
+    weights = {label: raw["weights"]} if raw.get("weights") else {}
+    return Section("Large photos", facts, first, warnings, plots, tables, weights=weights)

@@ -79,7 +79,9 @@ def personalization(raw: Raw) -> Section:
         *made(raw),
     ]
     claims = _claims(raw, method, model, channel) if works else []
-    return Section(title, facts, claims, warnings, plots, tables)
+    weights = {label: about["weights"] for label, about in raw["protections"].items()
+               if about.get("weights")}  # fmt: skip
+    return Section(title, facts, claims, warnings, plots, tables, weights=weights)
 
 
 def _claims(raw: Raw, method: str, model: str, channel: str) -> list[Claim]:

@@ -48,7 +48,13 @@ def robustness(raw: Raw) -> Section:
         *((label, _about(about)) for label, about in raw["protections"].items()),
         *made(raw),
     ]
-    return Section("Robustness", facts, claims, figures=plots, tables=_tables(raw, encoders))
+    weights = {
+        label: about["weights"]
+        for label, about in raw["protections"].items()
+        if about.get("weights")
+    }
+    return Section("Robustness", facts, claims, figures=plots, tables=_tables(raw, encoders),
+                   weights=weights)  # fmt: skip
 
 
 def _effect(raw: Raw, label: str, encoder: str, seen: bool) -> Claim:
