@@ -52,7 +52,8 @@ def personalization() -> dict[str, Any]:
         "schema": 1, "what": "personalization", "attack": "works",
         "gate": {"works": True, "reason": "samples are the person in 94% of 16 attacks"},
         "settings": {"method": "dreambooth"}, "surrogate": "face-ldm", "preset": "face-ldm",
-        "protections": {"mine": {"defender": "mine", "weights": "of-mine"}, "aspl": {"method": "aspl"}, "signs": {}},
+        "protections": {"mine": {"defender": "mine", "weights": "of-mine"},
+                        "aspl": {"method": "aspl"}, "signs": {}},
         "people": ["00", "01"], "levels": 8, "channel": "plain",
         "judge": {"name": "sface", "threshold": 0.384, "from": "own people"},
         "conditions": {
