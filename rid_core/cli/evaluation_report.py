@@ -49,10 +49,8 @@ def report(
         raise MissingExtraError(error.name or "a package", "train") from None
 
     found = read_report(results, title or TITLE)
-    for checkpoint in checkpoints:  # before anything is written: a wrong name is told at once
-        from rid_core.checkpoint import find_checkpoint
-
-        card.card_section(found, find_checkpoint(checkpoint).stem)
+    for checkpoint in checkpoints:  # before anything is written
+        card.check(found, checkpoint)
     html = page.render(found, pictures)
     if readme is not None:
         markdown.write_between(readme, found)

@@ -60,21 +60,23 @@ def update_card(report: Report, checkpoint: str) -> Path:
     Raises:
         RidError: no such file, no claim about it, or one that was measured on other weights.
     """
-    path = find_checkpoint(checkpoint)
+    path = check(report, checkpoint)
     section = card_section(report, path.stem)
     defender, card = load_checkpoint(path)
-    _check_weights(report, path, weights_digest(defender)[:DIGITS])
     fresh = dataclasses.replace(card, figures={**card.figures, KEY: section})
     save_checkpoint(path, defender, fresh)
     return path
 
 
-def _check_weights(report: Report, path: Path, digest: str) -> None:
-    """Refuse to say of these weights what was measured on others.
+def check(report: Report, checkpoint: str) -> Path:
+    """Refuse to say of these weights what was measured on others; the checkpoint's file.
 
     Raises:
-        RidError: names the measurement.
+        RidError: see :func:`update_card`.
     """
+    path = find_checkpoint(checkpoint)
+    card_section(report, path.stem)
+    digest = weights_digest(load_checkpoint(path)[0])[:DIGITS]
     for section in report.sections:
         if not any(claim.defender == path.stem for claim in section.claims):
             continue
@@ -82,3 +84,4 @@ def _check_weights(report: Report, path: Path, digest: str) -> None:
         if found != digest:
             what = "is of other weights" if found else "does not say of which weights it is"
             raise RidError(f"{section.source}: {what}; measure {path} again")
+    return path
