@@ -56,12 +56,22 @@ def soft_jpeg(image: Tensor, quality: float | Sequence[float]) -> Tensor:
 
 def real_jpeg(image: Tensor, quality: int) -> Tensor:
     """JPEG by libjpeg as Pillow saves it (4:2:0 chroma); no gradient."""
+    return _coded(image, "JPEG", quality)
+
+
+def real_webp(image: Tensor, quality: int) -> Tensor:
+    """Lossy WebP by libwebp; no gradient."""
+    return _coded(image, "WEBP", quality)
+
+
+def _coded(image: Tensor, kind: str, quality: int) -> Tensor:
+    """Written to a file of Pillow's format ``kind`` and read back."""
 
     def code(one: Tensor) -> Tensor:
         array = (one.permute(1, 2, 0) * 255).round().clamp(0, 255).byte().cpu().numpy()
         buffer = io.BytesIO()
-        Image.fromarray(array).save(buffer, "JPEG", quality=quality)
-        decoded = np.asarray(Image.open(buffer), np.float32) / 255
+        Image.fromarray(array).save(buffer, kind, quality=quality)
+        decoded = np.asarray(Image.open(buffer).convert("RGB"), np.float32) / 255
         return torch.from_numpy(decoded).permute(2, 0, 1)
 
     return torch.stack([code(one) for one in image]).to(image)
@@ -106,13 +116,13 @@ def soft_webp(image: Tensor, quality: float, down: int, across: int) -> Tensor:
     return blur(coded, 0.4)[:, :, down : down + height, across : across + width]
 
 
-def crop_and_zoom(image: Tensor, share: float, down: float, across: float) -> Tensor:
-    """Cut a window out and scale it to the old size.
+def crop_and_zoom(image: Tensor, share: float, down: float = 0.5, across: float = 0.5) -> Tensor:
+    """Cut a window out and scale it to the old size, in 8 bits.
 
     Args:
         image: [B, 3, H, W] in [0, 1].
         share: of height and width that is kept, in (0, 1].
-        down: where the window lies, from 0, at the top, to 1.
+        down: where the window lies, from 0, at the top, to 1; by default in the middle.
         across: from 0, at the left, to 1.
     """
     height, width = image.shape[2:]
@@ -124,8 +134,31 @@ def crop_and_zoom(image: Tensor, share: float, down: float, across: float) -> Te
 
 
 def gamma(image: Tensor, exponent: float) -> Tensor:
-    """Another tone curve and 8 bits, as screenshots and displays have it."""
+    """Tone curve ``image ** exponent``, in 8 bits: above 1 darker, below 1 brighter."""
     return round_to_levels(image.clamp_min(1e-4) ** exponent)
+
+
+def grain(image: Tensor, levels: float, seed: int = 0) -> Tensor:
+    """Gaussian noise of a deviation in 8-bit levels; the same for every image of one size."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(image.shape[1:], generator=generator).to(image)
+    return (image + levels / 255 * noise).clamp(0, 1)
+
+
+def messenger(image: Tensor, long_side: int = 1600, quality: int = 75) -> Tensor:
+    """A photo sent by a messenger: ``long_side`` pixels along its long side, JPEG, and back.
+
+    A picture smaller than that stands for a large photo that was protected at the picture's scale:
+    it is enlarged, as the perturbation of a large photo is, where a messenger would not do so.
+    """
+    height, width = image.shape[2:]
+    scale = long_side / max(height, width)
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    sent = F.interpolate(image, size, mode="bilinear", antialias=True, align_corners=False)
+    sent = real_jpeg(sent.clamp(0, 1), quality)
+    back = F.interpolate(sent, (height, width), mode="bilinear", antialias=True,
+                         align_corners=False)  # fmt: skip
+    return round_to_levels(back.clamp(0, 1))
 
 
 Settings = tuple[float | int | str, ...]
@@ -172,13 +205,6 @@ def _draw_crop(rng: np.random.Generator) -> Settings:
     return float(rng.uniform(0.8, 1)), float(rng.random()), float(rng.random())
 
 
-def _noise(image: Tensor, deviation: float, seed: int) -> Tensor:
-    # One draw for all images of the batch: what is compared sees the same noise.
-    generator = torch.Generator().manual_seed(seed)
-    grain = torch.randn(image.shape[1:], generator=generator).to(image)
-    return (image + deviation * grain).clamp(0, 1)
-
-
 _KINDS = {
     "identity": _Kind(lambda rng: (), lambda image, settings: image),
     "jpeg": _Kind(
@@ -191,8 +217,8 @@ _KINDS = {
     "crop": _Kind(_draw_crop, _one_by_one(crop_and_zoom)),
     "blur": _Kind(lambda rng: (float(rng.uniform(0.4, 1.5)),), _one_by_one(blur)),
     "noise": _Kind(
-        lambda rng: (float(rng.uniform(1, 6)) / 255, int(rng.integers(2**31))),
-        _one_by_one(_noise),
+        lambda rng: (float(rng.uniform(1, 6)), int(rng.integers(2**31))),
+        _one_by_one(grain),
     ),
     "gamma": _Kind(lambda rng: (float(np.exp(rng.uniform(-0.25, 0.25))),), _one_by_one(gamma)),
 }

@@ -12,6 +12,9 @@ import click
 
 from rid_core.cli.common import CONTEXT, run, version_option
 from rid_core.cli.evaluation_judges import judges
+from rid_core.cli.evaluation_large_photos import large_photos
+from rid_core.cli.evaluation_report import report as report_command
+from rid_core.cli.evaluation_robustness import robustness
 from rid_core.errors import MissingExtraError, RidError
 
 _SHIFT_EPILOG = """\b
@@ -74,7 +77,12 @@ def shift(
     import torch
 
     from rid_core.budget import Budget
-    from rid_core.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+    from rid_core.checkpoint import (
+        find_checkpoint,
+        load_checkpoint,
+        save_checkpoint,
+        weights_digest,
+    )
     from rid_core.evaluation.results import rounded
     from rid_core.evaluation.spectrum import plot_spectra
     from rid_core.files import write_text
@@ -119,6 +127,7 @@ def shift(
         "levels": budget.levels,
         "encoders": [encoder.name for encoder in encoders],
         "pgd_attacks": encoders[0].name,
+        "weights": {Path(n).stem: weights_digest(d)[:16] for n, (d, _) in loaded.items()},
         "rows": rounded({label: dataclasses.asdict(row) for label, row in rows.items()}),
         "machine": {
             "cpu": platform.processor() or platform.machine(),
@@ -140,6 +149,9 @@ def shift(
 
 
 group.add_command(judges)
+group.add_command(robustness)
+group.add_command(large_photos)
+group.add_command(report_command)
 
 
 def main() -> None:

@@ -100,13 +100,14 @@ def pgd_protection(surrogate: Surrogate, budget: Budget, steps: int) -> Protecti
 def load_images(
     folder: Path, pattern: str, size: int, limit: int | None = None
 ) -> dict[str, Tensor]:
-    """Portraits by file name, short side scaled to ``size`` and cropped square, [1, 3, S, S]."""
+    """Portraits by path below ``folder``, scaled and cropped to a square, [1, 3, size, size]."""
     paths = [p for p in list_portraits(folder, []) if p.match(pattern)]
     images = {}
     for path in paths[:limit]:
         image = load_rgb(path, size)
         left, top = (image.width - size) // 2, (image.height - size) // 2
-        images[path.name] = to_tensor(image.crop((left, top, left + size, top + size)))[None]
+        name = path.relative_to(folder).as_posix()
+        images[name] = to_tensor(image.crop((left, top, left + size, top + size)))[None]
     return images
 
 

@@ -43,6 +43,7 @@ class LatentDiffusion(nn.Module):
         schedule: of the noise; None without a denoiser.
         prompt: its encoding, by name, [1, ...] each.
         patch: side in latent cells of what the denoiser takes as one token.
+        decoder: keep the autoencoder's decoder, for :meth:`decode`.
     """
 
     def __init__(
@@ -54,11 +55,12 @@ class LatentDiffusion(nn.Module):
         schedule: Schedule | None = None,
         prompt: Mapping[str, Tensor] | None = None,
         patch: int = 1,
+        decoder: bool = False,
     ) -> None:
         super().__init__()
         self.name = name
-        # The decoder is never used: a third of the autoencoder's memory.
-        if hasattr(vae, "decoder"):
+        # No attack uses the decoder: a third of the autoencoder's memory.
+        if hasattr(vae, "decoder") and not decoder:
             vae.decoder = nn.Identity()
         self.vae = vae.eval().requires_grad_(False)
         self.denoiser = None if denoiser is None else denoiser.eval().requires_grad_(False)
@@ -86,6 +88,22 @@ class LatentDiffusion(nn.Module):
         known = hasattr(coded, "latent_dist")
         latent: Tensor = coded.latent_dist.mean if known else coded.latents
         return (latent.float() - self._shift) * self._scale
+
+    @torch.no_grad()
+    def decode(self, latent: Tensor) -> Tensor:
+        """Latent as :meth:`encode` gives it -> RGB in [0, 1], float32 [B, 3, H, W].
+
+        Raises:
+            RidError: the decoder was not kept.
+        """
+        decoder = getattr(self.vae, "decoder", None)
+        if decoder is None or isinstance(decoder, nn.Identity):
+            raise RidError(f"{self.name} was loaded without its decoder; set decoder = true")
+        weight = next(self.vae.parameters())
+        unscaled = (latent.float() / self._scale + self._shift).to(weight.dtype)
+        coded: Any = self.vae.decode(unscaled)  # type: ignore[operator]
+        picture: Tensor = coded.sample.float() / 2 + 0.5
+        return picture.clamp(0, 1)
 
     def features(self, image: Tensor) -> list[Tensor]:
         """Outputs of the encoder's resolutions, finest first, float32, with gradient."""

@@ -1,7 +1,7 @@
 """Stable Diffusion and its relatives, any checkpoint in diffusers' layout, as surrogates.
 
-Of a checkpoint only what an attack needs stays in memory: the autoencoder's encoder, the denoiser,
-and one encoded prompt. The text encoders are dropped once they have spoken.
+Of a checkpoint only what an attack needs stays in memory: the autoencoder's encoder (on request its
+decoder), the denoiser, and one encoded prompt. The text encoders are dropped once they have spoken.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ def load_stable_diffusion(
     prompt: str = " ",
     dtype: str = "float32",
     denoiser: bool = True,
+    decoder: bool = False,
     gradient_checkpointing: bool = False,
     local_files_only: bool = False,
     revision: str | None = None,
@@ -45,6 +46,7 @@ def load_stable_diffusion(
         dtype: of the weights: ``float32``, ``bfloat16`` or ``float16``. Gradients to the image are
             float32 in each.
         denoiser: False loads the autoencoder alone, which is all that encoder objectives need.
+        decoder: True keeps the way back to pictures, :meth:`LatentDiffusion.decode`.
         gradient_checkpointing: compute activations twice and keep few of them.
         local_files_only: never ask the hub.
         revision: branch, tag or commit on the hub.
@@ -63,7 +65,7 @@ def load_stable_diffusion(
 
     vae = _load_vae(checkpoint, index, precision)
     if not denoiser:
-        surrogate = LatentDiffusion(name, vae)
+        surrogate = LatentDiffusion(name, vae, decoder=decoder)
     else:
         schedule = _load_schedule(checkpoint, index, family)
         network = checkpoint.load(
@@ -75,7 +77,7 @@ def load_stable_diffusion(
         _check_channels(checkpoint, vae, network, family)
         encoded = _embed(checkpoint, index, family, prompt, precision, network.config)
         surrogate = LatentDiffusion(
-            name, vae, network, family.denoise, schedule, encoded, family.patch
+            name, vae, network, family.denoise, schedule, encoded, family.patch, decoder
         )
     if gradient_checkpointing:
         for part in (surrogate.vae, surrogate.denoiser):

@@ -213,6 +213,24 @@ def load_tiny_autoencoder(
     return TinyAutoencoder(name or path.stem.removesuffix("_encoder"), encoder, precision)
 
 
+def open_decoder(path: str | Path) -> nn.Sequential:
+    """The decoder of a tiny autoencoder, frozen: latent -> RGB, about [0, 1].
+
+    Raises:
+        RidError: missing or damaged, or another network.
+    """
+    state = read_state_dict(path)
+    try:
+        weight = state["1.weight"]
+        decoder = decoder_layers(weight.shape[0], weight.shape[1], pooled_branches(state))
+        decoder.load_state_dict(state)
+    except (KeyError, RuntimeError, IndexError, ValueError):
+        raise RidError(f"{path}: not the decoder of a TAESD-family autoencoder") from None
+    decoder.eval().requires_grad_(False)
+    decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return decoder
+
+
 def _load_folder(source: str, name: str | None, local_files_only: bool) -> TinyAutoencoder:
     from diffusers import AutoencoderTiny
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from rid_bench.report import figures, markdown, page, plots
+from rid_bench.report import figures, markdown, page
 from rid_bench.results import Run
+from rid_core import plots
 
 Cell = Callable[..., dict[str, Any]]
 

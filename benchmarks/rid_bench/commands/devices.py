@@ -112,8 +112,8 @@ def adb_command(
 
 def _tell(runs: Sequence[Run]) -> None:
     from rid_bench.report import figures
-    from rid_bench.report.plots import duration
     from rid_bench.results import label, measured
+    from rid_core.plots import duration
 
     for found in runs:
         click.echo(found.name)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rid_bench import endtoend
 from rid_bench.portable.timing import doubt, threads_text
 from rid_bench.report import figures
-from rid_bench.report.plots import duration, size
 from rid_bench.results import Run, label, measured
+from rid_core.plots import duration, size
 
 
 def render(runs: Sequence[Run]) -> str:

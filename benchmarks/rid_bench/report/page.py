@@ -10,7 +10,8 @@ from rid_bench.endtoend import linearity
 from rid_bench.portable.timing import doubt, threads_text
 from rid_bench.reference import Reference
 from rid_bench.report import figures, markdown
-from rid_bench.report.plots import (
+from rid_bench.results import Row, Run, label, measured
+from rid_core.plots import (
     Axis,
     Bar,
     Point,
@@ -20,8 +21,8 @@ from rid_bench.report.plots import (
     escape,
     scatter,
     size,
+    style,
 )
-from rid_bench.results import Row, Run, label, measured
 
 
 def render(runs: Sequence[Run], reference: Reference | None = None) -> str:
@@ -35,6 +36,7 @@ def render(runs: Sequence[Run], reference: Reference | None = None) -> str:
     names = ", ".join(dict.fromkeys(run.name for run in runs))
     return template.substitute(
         title="RID benchmark",
+        style=style(),
         summary=escape(f"{len(runs)} run{'s' if len(runs) != 1 else ''}: {names}"),
         pictures=_pictures(reference) if reference else "",
         sections="".join(_section(run, runs) for run in runs),

@@ -10,18 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rid_core.errors import RidError
 from rid_core.surrogates.latent_autoencoder import (
     LatentAutoencoder,
     Narrow,
     Widen,
     begin_as_components,
 )
-from rid_core.surrogates.tiny_autoencoder import (
-    decoder_layers,
-    pooled_branches,
-    read_state_dict,
-)
+from rid_core.surrogates.tiny_autoencoder import open_decoder, pooled_branches, read_state_dict
 from rid_core.training.fit import Task
 from rid_core.training.loop import draw
 from rid_core.training.recipe import Losses
@@ -53,24 +48,6 @@ class LatentPair(nn.Module):
         """[B, C, h, w]: the base's latent weighed, what comes back of it, and that in plain."""
         found = self.widen.weighed(self.narrow(latent) + noise)
         return self.narrow.weighed(latent), found, self.widen.plain(found)
-
-
-def open_decoder(path: Path) -> nn.Sequential:
-    """The decoder of a tiny autoencoder, frozen: latent -> RGB, about [0, 1].
-
-    Raises:
-        RidError: missing or damaged, or another network.
-    """
-    state = read_state_dict(path)
-    try:
-        weight = state["1.weight"]
-        decoder = decoder_layers(weight.shape[0], weight.shape[1], pooled_branches(state))
-        decoder.load_state_dict(state)
-    except (KeyError, RuntimeError, IndexError, ValueError):
-        raise RidError(f"{path}: not the decoder of a TAESD-family autoencoder") from None
-    decoder.eval().requires_grad_(False)
-    decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return decoder
 
 
 def visibility(decoder: nn.Module, latents: Tensor, seed: int) -> Tensor:

@@ -6,9 +6,15 @@ import html
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import resources
 
 WIDTH = 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 14, 40
+
+
+def style() -> str:
+    """The style sheet of pages with these plots: light and dark, for phones too."""
+    return (resources.files("rid_core") / "page.css").read_text()
 
 
 def escape(value: object) -> str:
@@ -42,6 +48,7 @@ class Bar:
         mark: end of a thin line, such as the 90th percentile; none if None.
         note: after the value.
         accent: whether it stands out.
+        floor: what the value is to be held against, a short line across the bar; none if None.
     """
 
     label: str
@@ -49,6 +56,7 @@ class Bar:
     mark: float | None = None
     note: str = ""
     accent: bool = False
+    floor: float | None = None
 
 
 def bars(
@@ -58,7 +66,7 @@ def bars(
     if not items:
         return ""
     step, thick = 34, 11
-    tops = [max(bar.value, bar.mark or 0) for bar in items]
+    tops = [max(bar.value, bar.mark or 0, bar.floor or 0) for bar in items]
     low = min(bar.value for bar in items) / 3
     room = WIDTH - 4 - 112
 
@@ -87,6 +95,10 @@ def bars(
                 f'M{2 + far:.1f} {middle - 4}v8"/>'
             )
             text_at = far
+        if bar.floor is not None:
+            place = 2 + length(bar.floor)
+            parts.append(f'<path class="floor" d="M{place:.1f} {y + 13}v17"/>')
+            text_at = max(text_at, place - 2)
         words = form(bar.value) + (f" {bar.note}" if bar.note else "")
         parts.append(
             f'<text class="value" x="{text_at + 8:.1f}" y="{y + 26}">{escape(words)}</text>'
