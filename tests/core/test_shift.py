@@ -80,3 +80,19 @@ def test_no_matching_portraits_is_an_error(
     arguments = ["shift", str(checkpoint), "--images", str(portraits), "--pattern", "zz*"]
     done = CliRunner().invoke(group, [*arguments, "--surrogate", str(tiny_encoder_file)])
     assert "no portrait matches" in str(done.exception)
+
+
+def test_checkpoints_of_one_name_are_told_apart_by_their_paths(
+    checkpoint: Path, portraits: Path, tiny_encoder_file: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "second" / checkpoint.name
+    other.parent.mkdir()
+    other.write_bytes(checkpoint.read_bytes())
+    arguments = [
+        "shift", str(checkpoint), str(other), "--images", str(portraits), "--limit", "1",
+        "--size", "64", "--surrogate", str(tiny_encoder_file),
+        "--json", str(tmp_path / "shift.json"),
+    ]  # fmt: skip
+    CliRunner().invoke(group, arguments, catch_exceptions=False)
+    rows = json.loads((tmp_path / "shift.json").read_text())["rows"]
+    assert list(rows) == ["random", str(checkpoint), str(other)]

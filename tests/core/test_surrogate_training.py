@@ -208,6 +208,18 @@ def test_a_small_latent_begins_as_principal_components(narrowing: Raw, tmp_path:
         torch.testing.assert_close(small, torch.ones_like(small), rtol=0.05, atol=0.05)
 
 
+def test_the_picture_counts_when_it_has_a_weight(narrowing: Raw, tmp_path: Path) -> None:
+    model = {**narrowing["model"], "picture": 3.0}
+    _train({**narrowing, "model": model, "log": {"every": 1}}, tmp_path, steps=1, lr=1e-9)
+    (row,) = [row for row in _rows(tmp_path) if "total" in row]
+    plain = tmp_path / "plain"
+    _train({**narrowing, "log": {"every": 1}}, plain, steps=1, lr=1e-9)
+    (other,) = [row for row in _rows(plain) if "total" in row]
+    assert row["picture"] > 0
+    assert row["error"] == pytest.approx(other["error"], rel=1e-4)
+    assert row["total"] == pytest.approx(other["total"] + 3 * row["picture"], rel=1e-4)
+
+
 def test_visibility_of_a_linear_decoder_is_its_gram_matrix() -> None:
     torch.manual_seed(0)
     decoder = torch.nn.Conv2d(3, 5, 1)

@@ -24,6 +24,27 @@ def test_encodes_at_an_eighth_with_gradient_to_the_image(tiny_encoder_file: Path
     assert surrogate.stride == 8
 
 
+def test_half_precision_agrees_and_hands_float_gradients_to_the_image(
+    tiny_encoder_file: Path,
+) -> None:
+    image = torch.rand(2, 3, 64, 64)
+    found = {}
+    for dtype in ("float32", "bfloat16"):
+        leaf = image.clone().requires_grad_(True)
+        surrogate = load_surrogate("tiny-autoencoder", path=tiny_encoder_file, dtype=dtype)
+        latent = surrogate.encode(leaf)
+        latent.square().sum().backward()
+        assert latent.dtype == torch.float32
+        assert leaf.grad is not None
+        assert leaf.grad.dtype == torch.float32
+        found[dtype] = latent.detach(), leaf.grad
+    for exact, half in zip(found["float32"], found["bfloat16"], strict=True):
+        likeness = torch.cosine_similarity(exact.flatten(), half.flatten(), dim=0)
+        assert 0.98 < likeness < 0.999999
+    with pytest.raises(RidError, match="did you mean bfloat16"):
+        load_surrogate("tiny-autoencoder", path=tiny_encoder_file, dtype="bflot16")
+
+
 def test_frozen(tiny_encoder_file: Path) -> None:
     surrogate = load_surrogate("tiny-autoencoder", path=tiny_encoder_file)
     assert isinstance(surrogate, torch.nn.Module)

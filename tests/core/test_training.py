@@ -16,7 +16,7 @@ from rid_core.defenders import create_defender
 from rid_core.errors import RidError
 from rid_core.training import loop
 from rid_core.training.config import TrainConfig, load_config, parse_config
-from rid_core.training.data import CropDataset, ShardedRange, list_portraits
+from rid_core.training.data import CropDataset, ShardedRange, list_portraits, load_rgb, to_tensor
 from rid_core.training.run import moving_average
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,6 +93,41 @@ def test_the_average_forgets_the_untrained_weights() -> None:
     late = torch.zeros(1)
     average([late], [fresh], 10_000)
     assert late.item() == pytest.approx(0.01)
+
+
+def test_patterns_exclude_and_repeat_by_name_and_by_path(tmp_path: Path, portraits: Path) -> None:
+    photo = (portraits / "0001.jpg").read_bytes()
+    for name in ("faces/a.jpg", "people/1/a.jpg", "good/b.jpg", "good/045.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(photo)
+    found = list_portraits(tmp_path, ["people/*", "045.jpg"], {"good/*": 3, "*": 2})
+    names = [path.relative_to(tmp_path).as_posix() for path in found]
+    assert names == ["faces/a.jpg"] * 2 + ["good/b.jpg"] * 3
+    assert len(list_portraits(tmp_path, [])) == 4
+
+
+def test_a_crop_is_what_scaling_the_whole_photo_shows(portraits: Path) -> None:
+    """Crops are scaled by themselves; they must lie in the photo and show it at the scale drawn."""
+    path = portraits / "0001.jpg"
+    dataset = CropDataset([path], 64, (128, 128), seed=1)
+    whole = load_rgb(path, 128)
+    scaled = to_tensor(whole)
+    for number in range(4):
+        crop = dataset[number][0]
+        views = [crop, crop.flip(2)]
+        windows = scaled.unfold(1, 64, 1).unfold(2, 64, 1).movedim(0, 2)
+        errors = torch.stack([(windows - view).square().mean(dim=(2, 3, 4)) for view in views])
+        # Half a pixel may lie between the grids.
+        assert errors.min() < 0.1 * errors.median()
+    assert len({dataset[number][0].sum().item() for number in range(6)}) == 6
+
+
+def test_a_run_stops_for_time_and_goes_on(raw: dict[str, object], tmp_path: Path) -> None:
+    config = parse_config(raw)
+    path = loop.train(config, tmp_path, quiet=True, minutes=1e-6)
+    assert load_checkpoint(path)[1].figures["training"]["steps"] == 1
+    loop.train(config, tmp_path, quiet=True)
+    assert load_checkpoint(path)[1].figures["training"]["steps"] == 4
 
 
 def test_another_configuration_does_not_continue_a_run(

@@ -100,6 +100,19 @@ def test_the_total_is_the_weighted_sum_and_a_term_without_weight_is_not_computed
     assert late["total"] == pytest.approx(expected, rel=1e-4)
 
 
+def test_prices_on_visibility_follow_their_points(raw: dict[str, object]) -> None:
+    raw["objective"] = [{"kind": "encoder-shift"}]
+    raw["visibility"] = {"dissimilarity": [[0, 3.0], [10, 1.0]], "periodicity": 0.0}
+    for step, weight in ((0, 3.0), (5, 2.0), (50, 1.0)):
+        found = _losses(raw, step=step)
+        expected = found["encoder-shift"] + weight * found["dissimilarity"]
+        assert found["total"] == pytest.approx(expected, rel=1e-4)
+    for wrong in (-1.0, [[5, 1.0], [2, 1.0]], [[0, 1.0], [5, -1.0]], []):
+        raw["visibility"] = {"energy": wrong}
+        with pytest.raises(RidError, match="energy"):
+            parse_config(raw)
+
+
 def test_noise_and_timesteps_follow_sample_and_member(
     raw: dict[str, object], diffusers_checkpoint: Checkpoint
 ) -> None:
