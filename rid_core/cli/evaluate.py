@@ -12,6 +12,7 @@ import click
 
 from rid_core.cli.common import CONTEXT, run, version_option
 from rid_core.cli.evaluation_judges import judges
+from rid_core.cli.evaluation_personalize import personalize
 from rid_core.errors import MissingExtraError, RidError
 
 _SHIFT_EPILOG = """\b
@@ -123,6 +124,7 @@ def shift(
 
 
 group.add_command(judges)
+group.add_command(personalize)
 
 
 def main() -> None:
