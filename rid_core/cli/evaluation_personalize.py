@@ -31,39 +31,97 @@ What is left after a messenger:
 
 
 @click.command("personalize", context_settings=CONTEXT, epilog=_EPILOG)
-@click.option("--surrogate", required=True, metavar="MODEL",
-              help="A StableDiffusionPipeline in diffusers' layout: folder, or name on the hub.")  # fmt: skip
-@click.option("--people", required=True, type=click.Path(path_type=Path),
-              help="Folder with a folder of photos per person.")  # fmt: skip
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path),
-              help="Folder of everything that is made; a finished attack is not made again.")  # fmt: skip
-@click.option("--method", default="dreambooth", show_default=True,
-              type=click.Choice(["dreambooth", "lora", "textual-inversion"]))  # fmt: skip
-@click.option("--preset", type=click.Choice(["paper", "face-ldm"]),
-              help="Settings of the attack [default: by the size of the model].")  # fmt: skip
-@click.option("--defender", "defenders", multiple=True, default=("rid-s",), show_default=True,
-              metavar="NAME|FILE", help="Checkpoint or bundled preset; repeatable.")  # fmt: skip
-@click.option("--against", "peers", multiple=True, default=("aspl", "photoguard"), show_default=True,
-              metavar="METHOD", help="Slow methods beside it, see rid-train pairs; repeatable.")  # fmt: skip
+@click.option(
+    "--surrogate",
+    required=True,
+    metavar="MODEL",
+    help="A StableDiffusionPipeline in diffusers' layout: folder, or name on the hub.",
+)
+@click.option(
+    "--people",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder with a folder of photos per person.",
+)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder of everything that is made; a finished attack is not made again.",
+)
+@click.option(
+    "--method",
+    default="dreambooth",
+    show_default=True,
+    type=click.Choice(["dreambooth", "lora", "textual-inversion"]),
+)
+@click.option(
+    "--preset",
+    type=click.Choice(["paper", "face-ldm"]),
+    help="Settings of the attack [default: by the size of the model].",
+)
+@click.option(
+    "--defender",
+    "defenders",
+    multiple=True,
+    default=("rid-s",),
+    show_default=True,
+    metavar="NAME|FILE",
+    help="Checkpoint or bundled preset; repeatable.",
+)
+@click.option(
+    "--against",
+    "peers",
+    multiple=True,
+    default=("aspl", "photoguard"),
+    show_default=True,
+    metavar="METHOD",
+    help="Slow methods of rid-train pairs beside it, or none; repeatable.",
+)
 @click.option("--levels", type=int, help="Bound in 8-bit levels [default: the defenders'].")
-@click.option("--channel", default="plain", show_default=True,
-              type=click.Choice(["plain", "jpeg75", "half"]),
-              help="What all photos, clean ones too, go through before the attacker has them.")  # fmt: skip
-@click.option("--sets", default=2, show_default=True, type=click.IntRange(1),
-              help="Attacks per person, each on photos of its own.")  # fmt: skip
-@click.option("--photos", default=4, show_default=True, type=click.IntRange(1),
-              help="Of the attacker, per set; all others are the reference.")  # fmt: skip
+@click.option(
+    "--channel",
+    default="plain",
+    show_default=True,
+    type=click.Choice(["plain", "jpeg75", "half"]),
+    help="What all photos, clean ones too, go through before the attacker has them.",
+)
+@click.option(
+    "--sets",
+    default=2,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Attacks per person, each on photos of its own.",
+)
+@click.option(
+    "--photos",
+    default=4,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Of the attacker, per set; all others are the reference.",
+)
 @click.option("--limit", type=click.IntRange(1), help="At most so many people.")
-@click.option("--align/--no-align", "aligned", default=True, show_default=True,
-              help="Bring faces into the position the face model was trained on, or crop.")  # fmt: skip
+@click.option(
+    "--align/--no-align",
+    "aligned",
+    default=True,
+    show_default=True,
+    help="Bring faces into the position the face model was trained on, or crop the centre.",
+)
 @click.option("--steps", type=int, help="Of training.")
 @click.option("--batch", type=int, help="Photos of a step.")
 @click.option("--lr", type=float, help="Learning rate.")
 @click.option("--samples", type=int, help="Pictures the attacker draws.")
 @click.option("--guidance", type=float, help="Classifier-free; 1 for none.")
-@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE",
-              help="Any other setting of the attack (rank=8, text_encoder=false, prior=0 ...), or "
-                   "of a slow method (aspl.rounds=20).")  # fmt: skip
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Any other setting of the attack (rank=8, text_encoder=false, prior=0), or of a slow "
+    "method (aspl.rounds=20).",
+)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ...")
 @click.option("--threads", type=click.IntRange(1), help="Of the CPU.")
@@ -75,7 +133,7 @@ What is left after a messenger:
 @click.option("--yes", is_flag=True, help="Start even what takes many hours on this device.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write it here.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
-def personalize(**options: Any) -> int:
+def personalize(**options: Any) -> None:
     """Personalize a diffusion model on clean and on protected photos of people, and judge samples.
 
     First the attack has to work: trained on clean photos, samples must be recognised as the person
@@ -100,12 +158,14 @@ def personalize(**options: Any) -> int:
     if options["threads"]:
         torch.set_num_threads(options["threads"])
     with enough_memory("lower --batch, or give a device with more memory"):
-        return _run(options, tqdm)
+        works = _run(options, tqdm)
+    if not works and not options["force"]:
+        raise click.exceptions.Exit(1)
 
 
-def _run(options: dict[str, Any], tqdm: Any) -> int:
+def _run(options: dict[str, Any], tqdm: Any) -> bool:
+    """Do it all; whether the attack works."""
     import numpy as np
-    import torch
 
     from rid_core.budget import Budget
     from rid_core.evaluation import lpips
@@ -114,7 +174,7 @@ def _run(options: dict[str, Any], tqdm: Any) -> int:
     from rid_core.evaluation.personalization import protections as conditions
     from rid_core.evaluation.personalization import settings as presets
     from rid_core.evaluation.personalization.model import load_model, model_digest
-    from rid_core.evaluation.personalization.study import Study, estimated_hours
+    from rid_core.evaluation.personalization.study import Study
     from rid_core.evaluation.personalization.subjects import (
         judge_threshold,
         load_subjects,
@@ -126,6 +186,7 @@ def _run(options: dict[str, Any], tqdm: Any) -> int:
     shard = parse_shard(options["shard"])
     output, source = options["output"], options["surrogate"]
     given = presets.parse_settings(options["changes"])
+    options["peers"] = tuple(peer for peer in options["peers"] if peer != "none")
     defenders, levels = conditions.open_defenders(options["defenders"], options["levels"])
     device = _device(options["device"])
     model = load_model(source, device, options["method"])
@@ -179,7 +240,7 @@ def _run(options: dict[str, Any], tqdm: Any) -> int:
         },
         lpips=_lpips(options),
     )  # fmt: skip
-    _check_time(study, options["yes"], estimated_hours)
+    _check_time(study, options["yes"])
     left = study.left()
     shown = f"{model.name}, {attack.method} ({name}), {len(dealt)} sets of {len(subjects)} people"
     click.echo(f"{shown}, {len(left)} attacks to do on {device}")
@@ -194,7 +255,7 @@ def _run(options: dict[str, Any], tqdm: Any) -> int:
         click.echo(f"shard {options['shard']} is done; merge by the same command without --shard")
         if not verdict.works:
             click.echo(f"so far the attack is broken: {verdict.reason}", err=True)
-        return 0 if verdict.works or options["force"] else 1
+        return bool(verdict.works)
     about = {
         "surrogate": model.name, "preset": name, "device": _device_name(device),
         "people": [s.name for s in subjects],
@@ -210,21 +271,26 @@ def _run(options: dict[str, Any], tqdm: Any) -> int:
 def _report(
     study: Any, verdict: Any, about: dict[str, Any], references: Any, defenders: list[str],
     json_path: Path | None,
-) -> int:  # fmt: skip
-    """Print and write what was found; the exit code."""
-    from rid_core.evaluation.personalization.summary import summarize, table
+) -> bool:  # fmt: skip
+    """Print and write what was found; whether the attack works."""
+    from rid_core.evaluation.personalization.summary import effect_kept, summarize, table
     from rid_core.evaluation.results import result, write_result
 
     found = summarize(
         study.targets, study.labels, study.record, study.threshold, references, defenders
     )
+    if study.channel != "plain":
+        found["kept"] = effect_kept(
+            study.targets, list(found["conditions"]), study.record, study.plain_record,
+            study.threshold,
+        )  # fmt: skip
     if verdict.works:
         click.echo(table(found))
         click.echo(f"The attack works: {verdict.reason}.")
     else:
         click.echo(table(found) if len(found["conditions"]) > 2 else "", nl=False)
-        click.echo(f"\nThe attack is broken: {verdict.reason}. Nothing above measures protection; make "
-                   "the model stronger, or change the attack's settings.", err=True)  # fmt: skip
+        click.echo(f"\nThe attack is broken: {verdict.reason}. Nothing here measures protection; "
+                   "make the model stronger, or change the attack's settings.", err=True)  # fmt: skip
     content = result(
         "personalization",
         attack="works" if verdict.works else "broken",
@@ -237,11 +303,8 @@ def _report(
     )  # fmt: skip
     for path in filter(None, (study.output / "personalization.json", json_path)):
         write_result(path, content)
-    click.echo(
-        f"Figures: {study.output / 'personalization.json'}; sheets: {study.output / 'sheets'}"
-    )
-    forced = click.get_current_context().params["force"]
-    return 0 if verdict.works or forced else 1
+    click.echo(f"Figures: {study.output / 'personalization.json'}, beside them a sheet of each set")
+    return bool(verdict.works)
 
 
 def _settings(
@@ -303,20 +366,20 @@ def _lpips(options: dict[str, Any]) -> Any:
     return load_lpips(options["lpips_backbone"], options["lpips_heads"])
 
 
-def _check_time(study: Any, yes: bool, estimate: Any) -> None:
+def _check_time(study: Any, yes: bool) -> None:
     """Refuse what takes too long without a GPU, unless told to go on.
 
     Raises:
         RidError: says how long.
     """
-    from rid_core.evaluation.personalization.study import PATIENCE
+    from rid_core.evaluation.personalization.study import PATIENCE, estimated_hours
 
     attacks = len(study.left())
     if study.model.device.type != "cpu" or yes or not attacks:
         return
-    hours = estimate(study.model, study.settings, attacks)
+    hours = estimated_hours(study.model, study.settings, attacks)
     if hours > PATIENCE:
         raise RidError(
-            f"{study.model.name}: {attacks} attacks take about {hours:,.0f} hours on this CPU; use a "
-            "GPU (--device cuda), fewer --limit, --sets or --steps, or say --yes"
+            f"{study.model.name}: {attacks} attacks take about {hours:,.0f} hours on this CPU; "
+            "use a GPU (--device cuda), fewer --limit, --sets or --steps, or say --yes"
         )

@@ -63,9 +63,10 @@ class Lpips(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, one: Tensor, other: Tensor) -> Tensor:
-        """Images [B, 3, H, W] in [0, 1], sides of 32 pixels or more -> distance [B], 0 for equal."""
+        """Images [B, 3, H, W] in [0, 1], sides of 32 or more -> distance [B], 0 for equal."""
         total = one.new_zeros(len(one))
-        features = [(x * 2 - 1 - self.shift) / self.spread for x in (one, other)]
+        shift, spread = self.get_buffer("shift"), self.get_buffer("spread")
+        features = [(x * 2 - 1 - shift) / spread for x in (one, other)]
         for layer, weight, (_, _, pooled) in zip(self.layers, self.weights, _LAYERS, strict=True):
             if pooled:
                 features = [nn.functional.max_pool2d(x, 3, 2) for x in features]

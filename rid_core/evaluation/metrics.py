@@ -1,8 +1,8 @@
 """Metrics of protection as the field defines them, each with its source.
 
 Of what an attacker gets: FDFR and ISM, the Frechet and the kernel distance of features. Of a
-protected photo: PSNR, SSIM, latent shift, rise of the training loss, gradient norm. LPIPS has a module of
-its own (:mod:`rid_core.evaluation.lpips`).
+protected photo: PSNR, SSIM, latent shift, rise of the training loss, gradient norm. LPIPS has a
+module of its own (:mod:`rid_core.evaluation.lpips`).
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class IdentityScore:
     """How much of a person is in samples; the two rules for samples without a face as a pair.
 
     Detection failure rate and identity score matching are those of Anti-DreamBooth (Van Le et al.,
-    arXiv 2303.15433), there with RetinaFace and ArcFace. Published tables count found faces only, and
-    a protection that ruins all samples but one is then judged by that one; the other rule counts a
-    sample without a face as similarity 0. Neither is right alone.
+    arXiv 2303.15433), there with RetinaFace and ArcFace. Published tables count found faces only,
+    and a protection that ruins all samples but one is then judged by that one; the other rule
+    counts a sample without a face as similarity 0. Neither is right alone.
 
     Attributes:
         samples: how many were judged.
@@ -147,8 +147,8 @@ def few_samples(one: int, other: int) -> str | None:
     if least >= FEW:
         return None
     return (
-        f"{least} samples are few for a Frechet distance ({FEW} are asked for): it is biased upwards "
-        "and compares only with others of the same numbers; the kernel distance is unbiased"
+        f"{least} samples are few for a Frechet distance ({FEW} are asked for): it is biased "
+        "upwards and compares only with others of the same numbers; the kernel distance is unbiased"
     )
 
 
@@ -170,8 +170,8 @@ def denoising_rise(
 ) -> float:
     """How many times its clean value the model's training loss is on protected photos.
 
-    The loss that AdvDM (Liang et al., arXiv 2302.04578) and Anti-DreamBooth raise, with the same noise
-    and timesteps for both, the timesteps spread evenly. 1 is no effect.
+    The loss that AdvDM (Liang et al., arXiv 2302.04578) and Anti-DreamBooth raise, with the same
+    noise and timesteps for both, the timesteps spread evenly. 1 is no effect.
 
     Args:
         surrogate: a whole diffusion model under its prompt.
@@ -195,8 +195,8 @@ def gradient_norm(
 ) -> float:
     """Norm of the training loss' gradient with respect to a photo, mean over photos and draws.
 
-    How steep the loss is where the photo lies: what AdvDM and ASPL climb, and what Xue et al. (arXiv
-    2311.12832) find to be weak through the denoiser and strong through the encoder.
+    How steep the loss is where the photo lies: what AdvDM and ASPL climb, and what Xue et al.
+    (arXiv 2311.12832) find to be weak through the denoiser and strong through the encoder.
 
     Args:
         surrogate: a whole diffusion model under its prompt.

@@ -92,7 +92,7 @@ def bootstrap(
 
 
 def bootstrap_ratio(above: Groups, below: Groups, draws: int = DRAWS, seed: int = 0) -> Interval:
-    """Ratio of two means; NaN where the lower one is zero or negative, as of an effect that is none.
+    """Ratio of two means; NaN where the lower one is zero or negative, an effect that is none.
 
     Resamples without a ratio are left out of the interval, which is then too narrow: read it
     beside the interval of the lower quantity.

@@ -1,1 +1,1 @@
-"""The attack itself: a diffusion model is personalized on a few photos, and asked for the person."""
+"""The attack itself: a model is personalized on a few photos, and asked for the person."""

@@ -1,8 +1,9 @@
 """Personalization: DreamBooth, LoRA and Textual Inversion on the latents of a few photos.
 
-Written anew after diffusers' example scripts (``train_dreambooth.py``, ``train_dreambooth_lora.py``,
-``textual_inversion.py``) and DreamBooth (Ruiz et al., arXiv 2208.12242), LoRA (Hu et al., arXiv
-2106.09685), Textual Inversion (Gal et al., arXiv 2208.01618). No augmentation: photos are encoded once.
+Written anew after diffusers' example scripts (``train_dreambooth.py``,
+``train_dreambooth_lora.py``, ``textual_inversion.py``) and DreamBooth (Ruiz et al., arXiv
+2208.12242), LoRA (Hu et al., arXiv 2106.09685), Textual Inversion (Gal et al., arXiv 2208.01618).
+No augmentation: photos are encoded once.
 """
 
 from __future__ import annotations
@@ -93,8 +94,8 @@ def personalize(
 ) -> Personalized:
     """Train on photos of a person; the model itself stays as it was.
 
-    The same seed gives the same result on the same machine: noise, timesteps and order are drawn on the
-    CPU.
+    The same seed gives the same result on the same machine: noise, timesteps and order are drawn
+    on the CPU.
 
     Args:
         model: attacked.
@@ -148,7 +149,7 @@ def _denoising(
     model: AttackedModel, unet: Any, latents: Tensor, text: Tensor, batch: int,
     generator: torch.Generator,
 ) -> Tensor:  # fmt: skip
-    """The model's training loss of each latent, [B]; the first ``batch`` under the person's prompt."""
+    """The training loss of each latent, [B]; the first ``batch`` under the person's prompt."""
     schedule = model.training_schedule
     noise = torch.randn(latents.shape, generator=generator).to(latents)
     t = torch.randint(schedule.config.num_train_timesteps, (len(latents),), generator=generator)
@@ -192,7 +193,7 @@ def draw_latents(
     shape = (count, model.unet.config.in_channels, side, side)
     start = torch.randn(shape, generator=generator)
     finished = []
-    for part in start.split(_LARGEST_BATCH):
+    for part in torch.split(start, _LARGEST_BATCH):
         scheduler = DPMSolverMultistepScheduler.from_config(
             model.scheduler.config, algorithm_type="dpmsolver++", solver_order=2
         )

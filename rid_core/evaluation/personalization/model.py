@@ -76,7 +76,7 @@ class AttackedModel:
     def encode(self, photos: Tensor) -> Encoded:
         """[N, 3, H, W] in [0, 1] -> latents, a few at a time."""
         means, deviations = [], []
-        for part in photos.split(_BATCH):
+        for part in torch.split(photos, _BATCH):
             pixels = (part.to(self.device) * 2 - 1).contiguous(memory_format=torch.channels_last)
             coded = self.vae.encode(pixels)
             if hasattr(coded, "latent_dist"):
@@ -92,7 +92,7 @@ class AttackedModel:
         """Scaled latents [N, C, h, w] -> pictures [N, 3, H, W] in [0, 1], on the CPU."""
         pictures = [
             (self.vae.decode(part / self._scale + self._shift).sample / 2 + 0.5).clamp(0, 1).cpu()
-            for part in latents.to(self.device).split(_BATCH)
+            for part in torch.split(latents.to(self.device), _BATCH)
         ]
         return torch.cat(pictures)
 
@@ -125,14 +125,14 @@ def load_model(path: str | Path, device: torch.device, method: str = "dreambooth
     index = checkpoint.index()
     if index["_class_name"] != "StableDiffusionPipeline":
         raise RidError(
-            f"{checkpoint.source}: a {index['_class_name']}; personalization attacks Stable Diffusion 1 "
-            "and 2 and the face model (StableDiffusionPipeline)"
+            f"{checkpoint.source}: a {index['_class_name']}; personalization attacks Stable "
+            "Diffusion 1 and 2 and the face model (StableDiffusionPipeline)"
         )
     named = index.get("text_encoder")
     if not (isinstance(named, list) and named[-1]):
         raise RidError(
-            f"{checkpoint.source}: has no text encoder, so {method} has no prompt to tie a person to; "
-            "give a model with one, such as that of configs/face-ldm.toml"
+            f"{checkpoint.source}: has no text encoder, so {method} has no prompt to tie a "
+            "person to; give a model with one, such as that of configs/face-ldm.toml"
         )
     checkpoint.require(index, list(PARTS))
 

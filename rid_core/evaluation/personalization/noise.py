@@ -17,10 +17,10 @@ def random_phase(unit: np.ndarray, seed: int) -> np.ndarray:
     """Noise with a perturbation's spectrum and its very values, in other places.
 
     Phases are random, the same for the three colours, so that their relation stays; then spectrum
-    and values are set in turn (iterated amplitude adjusted Fourier transform, Schreiber and Schmitz,
-    Phys. Rev. Lett. 77, 1996), values last: bound and energy are exactly the perturbation's, the
-    spectrum nearly. What it does less than the perturbation is what the perturbation knows of the photo
-    and of the model.
+    and values are set in turn (iterated amplitude adjusted Fourier transform, Schreiber and
+    Schmitz, Phys. Rev. Lett. 77, 1996), values last: bound and energy are exactly the
+    perturbation's, the spectrum nearly. What it does less than the perturbation is what the
+    perturbation knows of the photo and of the model.
 
     Args:
         unit: a perturbation in [-1, 1], [H, W, 3].

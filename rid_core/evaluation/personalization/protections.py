@@ -86,8 +86,8 @@ class Protections:
         stored = _read(file, target.photos.shape)
         if stored is None:
             units = self._units(label, target)
-            stored = np.stack([self.budget.apply_uint8(photo, unit)
-                               for photo, unit in zip(target.photos, units, strict=True)])  # fmt: skip
+            pairs = zip(target.photos, units, strict=True)
+            stored = np.stack([self.budget.apply_uint8(photo, unit) for photo, unit in pairs])
             with replacing(file) as fresh:
                 np.save(fresh, stored)
         return stored
@@ -144,12 +144,12 @@ def method_settings(
 
 
 def to_tensor(photos: np.ndarray) -> Tensor:
-    """uint8 [N, H, W, 3] -> float32 [N, 3, H, W] in [0, 1]."""
+    """8 bits, [N, H, W, 3] -> float32 [N, 3, H, W] in [0, 1]."""
     return torch.from_numpy(np.ascontiguousarray(photos)).permute(0, 3, 1, 2).float() / 255
 
 
 def to_photos(images: Tensor) -> np.ndarray:
-    """float [N, 3, H, W] in [0, 1] -> uint8 [N, H, W, 3]."""
+    """[N, 3, H, W] in [0, 1] -> uint8 [N, H, W, 3]."""
     levels = (images * 255).round().clamp(0, 255).byte()
     return levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 

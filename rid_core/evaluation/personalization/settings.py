@@ -109,8 +109,8 @@ class AttackSettings:
 def preset(name: str, method: str) -> AttackSettings:
     """Settings by name.
 
-    ``paper``: LoRA with Textual Inversion, rank 32, learning rate 3e-4, 220 steps, and DreamBooth at
-    8e-7, as RID's paper states (arXiv 2412.09844). What it does not state is that of diffusers'
+    ``paper``: LoRA with Textual Inversion, rank 32, learning rate 3e-4, 220 steps, and DreamBooth
+    at 8e-7, as RID's paper states (arXiv 2412.09844). What it does not state is that of diffusers'
     example scripts: 1,000 steps of DreamBooth with 200 class images, 3,000 of Textual Inversion at
     5e-4, guidance 7.5; batch and text encoder of Anti-DreamBooth.
 
@@ -165,8 +165,8 @@ def preset_for(parameters: int) -> str:
 def peer_settings(name: str) -> dict[str, dict[str, Any]]:
     """Settings of the slow methods that go with a preset, by method, over their authors'.
 
-    ASPL fine-tunes its copy of the model at the rate of the preset's DreamBooth, as Anti-DreamBooth's
-    own script does; the authors' rate would not move the small model at all.
+    ASPL fine-tunes its copy of the model at the rate of the preset's DreamBooth, as its authors'
+    script does; their rate would not move the small model at all.
     """
     if name == "paper":
         return {}

@@ -57,8 +57,8 @@ class Gate:
 def gate(attacks: Sequence[tuple[Target, Record, Record]], threshold: float) -> Gate:
     """Judge clean attacks: above the threshold for most, and clearly above the untuned model.
 
-    Both by the stricter rule, on which a sample without a face counts 0. "Clearly" is a lower end of
-    the interval above 0 and a mean difference of :data:`MARGIN` or more.
+    Both by the stricter rule, on which a sample without a face counts 0. "Clearly" is a lower end
+    of the interval above 0 and a mean difference of :data:`MARGIN` or more.
 
     Args:
         attacks: (target, its clean attack, samples of the untuned model).
@@ -75,13 +75,13 @@ def gate(attacks: Sequence[tuple[Target, Record, Record]], threshold: float) -> 
     margin = bootstrap([tuned, before], lambda means: means[0] - means[1])
     surely = not margin.low <= 0  # one person has no interval
     works = above > 0.5 and margin.value >= MARGIN and surely
-    clean, untouched_mean = bootstrap_mean(tuned), bootstrap_mean(before)
+    after, untuned = bootstrap_mean(tuned), bootstrap_mean(before)
     reason = (
         f"trained on clean photos, ISM is above the threshold {threshold:.3f} for {above:.0%} of "
-        f"{len(values)} attacks (most are needed), {clean} on average; the untuned model has "
-        f"{untouched_mean}, a difference of {margin} ({MARGIN} is needed)"
+        f"{len(values)} attacks (most are needed), {after} on average; the untuned model has "
+        f"{untuned}, a difference of {margin} ({MARGIN} is needed)"
     )
-    return Gate(works, len(values), above, clean, untouched_mean, margin, reason)
+    return Gate(works, len(values), above, after, untuned, margin, reason)
 
 
 def summarize(
@@ -141,6 +141,43 @@ def summarize(
             "distance": _distance(faces[label], references),
         }  # fmt: skip
     return {"conditions": conditions, "ratios": _ratios(falls, labels, defenders), "rows": rows}
+
+
+def effect_kept(
+    targets: Sequence[Target], labels: Sequence[str], find: Find, plain: Find, threshold: float
+) -> dict[str, dict[str, Any]]:
+    """What is left of the fall of ISM after a channel, as a share of the plain fall, by condition.
+
+    Each fall is from the clean attack through the same channel. Only targets that were attacked
+    both ways count; a condition without any is left out.
+
+    Args:
+        targets: all.
+        labels: conditions.
+        find: looks up attacks after the channel.
+        plain: looks up attacks without it.
+        threshold: of the judge.
+    """
+    people = {target.key: target.person for target in targets}
+
+    def falls(lookup: Find, label: str, keys: set[str]) -> dict[str, dict[str, list[float]]]:
+        scored = [
+            {t.key: identity_score(record.embeddings, t.person_direction, threshold)
+             for t in targets if t.key in keys and (record := lookup(t.key, name))}
+            for name in ("clean", label)
+        ]  # fmt: skip
+        return _falls(scored[0], scored[1], people)
+
+    found = {}
+    for label in labels:
+        keys = {t.key for t in targets if all(lookup(t.key, name) for lookup in (find, plain)
+                                              for name in ("clean", label))}  # fmt: skip
+        if label in ("clean", "untuned") or not keys:
+            continue
+        after, before = falls(find, label, keys), falls(plain, label, keys)
+        found[label] = {rule: dataclasses.asdict(bootstrap_ratio(after[rule], before[rule]))
+                        for rule in RULES}  # fmt: skip
+    return found
 
 
 def _by_person(
@@ -222,4 +259,7 @@ def table(summary: Mapping[str, Any]) -> str:
         text.append(f"fall under {ratio['of']} / fall under {ratio['to']}: "
                     f"{Interval(**ratio['zero'])}, found faces only {Interval(**ratio['found'])}"
                     f"{wanted}")  # fmt: skip
+    for label, kept in summary.get("kept", {}).items():
+        text.append(f"{label}: share of the plain fall that is left {Interval(**kept['zero'])}, "
+                    f"found faces only {Interval(**kept['found'])}")  # fmt: skip
     return "\n".join(text)
