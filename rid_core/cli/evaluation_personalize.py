@@ -288,8 +288,9 @@ def _report(
         click.echo(table(found))
         click.echo(f"The attack works: {verdict.reason}.")
     else:
-        click.echo(table(found) if len(found["conditions"]) > 2 else "", nl=False)
-        click.echo(f"\nThe attack is broken: {verdict.reason}. Nothing here measures protection; "
+        if len(found["conditions"]) > 2:
+            click.echo(table(found))
+        click.echo(f"The attack is broken: {verdict.reason}. Nothing here measures protection; "
                    "make the model stronger, or change the attack's settings.", err=True)  # fmt: skip
     content = result(
         "personalization",

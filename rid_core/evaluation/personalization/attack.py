@@ -261,9 +261,10 @@ def _add_words(text_encoder: Any, tokenizer: Any, settings: AttackSettings) -> N
         raise RidError(f"the tokenizer already knows one of {', '.join(settings.words)}")
     begin = tokenizer(settings.word, add_special_tokens=False).input_ids[0]
     numbers = tokenizer.convert_tokens_to_ids(settings.words)
-    if len(settings.words) + 2 > tokenizer.model_max_length:
-        raise RidError(f"token={settings.token} vectors do not fit into a prompt of "
-                       f"{tokenizer.model_max_length} tokens")  # fmt: skip
+    length = len(tokenizer(settings.prompt).input_ids)
+    if length > tokenizer.model_max_length:
+        raise RidError(f"the prompt has {length} tokens where the model takes "
+                       f"{tokenizer.model_max_length}; lower token ({settings.token})")  # fmt: skip
     words = NewWords(text_encoder.get_input_embeddings(), numbers, begin)
     words.old.requires_grad_(False)
     text_encoder.set_input_embeddings(words)

@@ -111,6 +111,10 @@ class Study:
         """A finished attack; the untuned samples are the same for all targets."""
         return read_record(self.output, UNTUNED if label == UNTUNED else key, label)
 
+    def plain_record(self, key: str, label: str) -> Record | None:
+        """The same attack on photos that went through no channel, if it was made in this folder."""
+        return read_record(self.output.parent / "plain", key, label)
+
     def run(
         self, on_attack: Callable[[str], None] = lambda text: None, force: bool = False
     ) -> Gate:
