@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,7 +159,8 @@ def personalize(**options: Any) -> None:
 
     if options["threads"]:
         torch.set_num_threads(options["threads"])
-    with enough_memory("lower --batch, or give a device with more memory"):
+    advice = "lower --batch, or give a device with more memory"
+    with enough_memory(advice), _reproducible():
         works = _run(options, tqdm)
     if not works and not options["force"]:
         raise click.exceptions.Exit(1)
@@ -290,8 +293,11 @@ def _report(
     else:
         if len(found["conditions"]) > 2:
             click.echo(table(found))
-        click.echo(f"The attack is broken: {verdict.reason}. Nothing here measures protection; "
-                   "make the model stronger, or change the attack's settings.", err=True)  # fmt: skip
+        click.echo(
+            f"The attack is broken: {verdict.reason}. Nothing here measures protection; make the "
+            "model stronger, or change the attack's settings.",
+            err=True,
+        )
     content = result(
         "personalization",
         attack="works" if verdict.works else "broken",
@@ -337,7 +343,7 @@ def _settings(
 
 
 def _device(name: str) -> Any:
-    """The device asked for, set up so that the same seed gives the same result."""
+    """The device asked for."""
     import torch
 
     if name == "auto":
@@ -348,9 +354,24 @@ def _device(name: str) -> Any:
         raise RidError(f"--device {name}: no such kind of device; auto, cpu or cuda") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise RidError("--device cuda: no GPU is to be seen here; leave it out to use the CPU")
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.backends.cudnn.benchmark = False
     return device
+
+
+@contextlib.contextmanager
+def _reproducible() -> Iterator[None]:
+    """Of several ways to compute on a GPU, the one that gives the same result every time."""
+    import torch
+
+    before = torch.are_deterministic_algorithms_enabled()
+    memory: Any = torch.utils.deterministic
+    filled = memory.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    memory.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        memory.fill_uninitialized_memory = filled
 
 
 def _device_name(device: Any) -> str:

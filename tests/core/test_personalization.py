@@ -39,6 +39,7 @@ from rid_core.surrogates import Ensemble, load_surrogate
 CPU = torch.device("cpu")
 SMALL: dict[str, Any] = {
     "steps": 30, "batch": 2, "samples": 2, "sampling_steps": 3, "guidance": 1.0, "rank": 4,
+    "instance_prompt": "a {}", "class_prompt": "a",  # the tiny model's prompts have eight tokens
 }  # fmt: skip
 
 
@@ -55,7 +56,7 @@ def photos(model: AttackedModel) -> np.ndarray:
 def _settings(method: str, **changes: Any) -> AttackSettings:
     base = preset("face-ldm", method)
     if method == "textual-inversion":
-        base = dataclasses.replace(base, token=2)  # the tiny model's prompts have eight tokens
+        base = dataclasses.replace(base, token=2)
     return dataclasses.replace(base, **{"class_images": 2, **SMALL, "lr": 1e-2, **changes})
 
 
@@ -71,10 +72,11 @@ def _loss(model: AttackedModel, tuned: attack.Personalized, latents: torch.Tenso
     """Of what was trained for, always with the same noise."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        return float(np.mean([
-            attack._denoising(model, tuned.unet, latents, tuned.text, len(latents), generator).mean()
+        parts = [
+            attack._denoising(model, tuned.unet, latents, tuned.text, len(latents), generator)
             for _ in range(20)
-        ]))  # fmt: skip
+        ]
+    return float(torch.stack(parts).mean())
 
 
 @pytest.mark.parametrize("method", ["dreambooth", "lora", "textual-inversion"])
@@ -146,8 +148,7 @@ def test_a_new_word_has_rows_of_its_own() -> None:
 
 
 def test_more_new_words_than_a_prompt_holds(model: AttackedModel, photos: np.ndarray) -> None:
-    settings = _settings("textual-inversion")
-    settings = dataclasses.replace(settings, token=5)
+    settings = dataclasses.replace(_settings("textual-inversion"), token=7)
     with pytest.raises(RidError, match=r"10 tokens where the model takes 8; lower token"):
         attack.personalize(model, model.encode(to_tensor(photos)), settings, 0)
 
@@ -454,6 +455,26 @@ def test_an_interrupted_study_goes_on_and_shards_share_it(
         assert sheet.height == 5 * (model.side + 8)
 
 
+def test_a_shard_with_few_attacks_leaves_the_verdict_to_others(
+    model: AttackedModel, photos: np.ndarray, diffusers_checkpoint: Callable[[str], Path],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    class Nobody:
+        def embed(self, images: list[np.ndarray]) -> list[np.ndarray | None]:
+            return [None] * len(images)
+
+    people = [_target(photos, f"{number:02d}") for number in range(5)]
+    part = _study(model, photos, diffusers_checkpoint("sd-v"), tmp_path, judge=Nobody(),
+                  targets=people, shard=(0, 4))  # fmt: skip
+    assert len(part.mine) == 2
+    assert not part.run().works
+    assert part.left() == []
+    whole = _study(model, photos, diffusers_checkpoint("sd-v"), tmp_path, judge=Nobody(),
+                   targets=people)  # fmt: skip
+    assert not whole.run().works
+    assert {label for _, label in whole.left()} == {"mine", "signs", "spectrum"}
+
+
 def test_what_the_channel_does_is_done_to_clean_photos_too(
     model: AttackedModel, photos: np.ndarray, diffusers_checkpoint: Callable[[str], Path],
     tmp_path: Path,
@@ -480,7 +501,7 @@ def people(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray) -> P
         for number in range(6):
             turned = image.rotate(3 * number - 6, resample=Image.Resampling.BICUBIC)
             turned.save(root / person / f"{number}.png")
-    Image.new("RGB", (64, 64), "grey").save(root / "bob" / "grey.png")
+    Image.new("RGB", (64, 64), "grey").save(root / "ann" / "grey.png")
     return root
 
 
@@ -510,7 +531,7 @@ def test_the_command_stops_at_a_broken_attack_and_can_be_forced(
     assert content["attack"] == "broken"
     assert list(content["conditions"]) == [
         "untuned", "clean", "rid-s", "aspl", "signs", "spectrum"]  # fmt: skip
-    assert content["left_out"] == {"bob": {"grey.png": "no face found"}}
+    assert content["left_out"] == {"ann": {"grey.png": "no face found"}}
     assert len(content["rows"]) == 12
     assert "LPIPS is left out" in content["lpips"]
     assert str(tmp_path) not in json.dumps(content).replace(content["made"]["command"], "")
@@ -532,9 +553,8 @@ def test_the_command_says_what_is_missing(
         assert isinstance(done.exception, RidError), done.output
         return str(done.exception)
 
-    assert "too few" in problem("--photos", "4")
-    assert "grey.png (no face found)" in problem("--photos", "4", "--sets", "2").replace("ann", "") \
-        or "ann: 6 photos" in problem("--photos", "4", "--sets", "2")  # fmt: skip
+    assert "6 photos with exactly one face are too few" in problem("--photos", "4")
+    assert "left out: grey.png (no face found)" in problem("--photos", "4")
     assert "did you mean rank" in problem("--set", "ranks=2")
     assert "not among --against" in problem("--set", "mist.rate=2")
     assert "I from 0" in problem("--shard", "2/2")

@@ -140,7 +140,15 @@ def summarize(
                      for rule, groups in falls.get(label, {}).items()},
             "distance": _distance(faces[label], references),
         }  # fmt: skip
-    return {"conditions": conditions, "ratios": _ratios(falls, labels, defenders), "rows": rows}
+    own: dict[str, list[float]] = {}
+    for target in targets:
+        own.setdefault(target.person, []).append(target.photos_score)
+    return {
+        "photos_to_person": dataclasses.asdict(bootstrap_mean(own)),
+        "conditions": conditions,
+        "ratios": _ratios(falls, labels, defenders),
+        "rows": rows,
+    }
 
 
 def effect_kept(
@@ -250,7 +258,8 @@ def table(summary: Mapping[str, Any]) -> str:
         cells += [f"{means['latent_shift']['value']:.2f}" if "latent_shift" in means else "-"]
         lines.append(cells)
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    text = [
+    text = [f"ISM of the attackers' own photos: {Interval(**summary['photos_to_person'])}"]
+    text += [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     ]
