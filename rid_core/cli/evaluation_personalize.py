@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from rid_core.cli.common import CONTEXT
-from rid_core.errors import MissingExtraError, RidError
+from rid_core.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from rid_core.evaluation.personalization.settings import AttackSettings
+    from rid_core.evaluation.personalization.setup import Request
 
 _EPILOG = """\b
 Examples:
@@ -146,13 +143,14 @@ def personalize(**options: Any) -> None:
     For each person and set: clean, each --defender, each --against, random signs of the same bound,
     and noise with the spectrum and the values of the first defender's perturbation.
     """
+    # Asked for by cuBLAS, before a GPU is used, for the same result every time.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
         import diffusers  # noqa: F401
         import peft  # noqa: F401
         import torch
-        from tqdm.auto import tqdm
 
+        from rid_core.evaluation.personalization.setup import reproducible
         from rid_core.training.memory import enough_memory
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "a package", "train") from None
@@ -160,248 +158,77 @@ def personalize(**options: Any) -> None:
     if options["threads"]:
         torch.set_num_threads(options["threads"])
     advice = "lower --batch, or give a device with more memory"
-    with enough_memory(advice), _reproducible():
-        works = _run(options, tqdm)
+    with enough_memory(advice), reproducible():
+        works = _run(options)
     if not works and not options["force"]:
         raise click.exceptions.Exit(1)
 
 
-def _run(options: dict[str, Any], tqdm: Any) -> bool:
-    """Do it all; whether the attack works."""
-    import numpy as np
+def _run(options: dict[str, Any]) -> bool:
+    """Do what is left and report; whether the attack works."""
+    from tqdm.auto import tqdm
 
-    from rid_core.budget import Budget
-    from rid_core.evaluation import lpips
-    from rid_core.evaluation.judges import load_judge
     from rid_core.evaluation.people import list_people
-    from rid_core.evaluation.personalization import protections as conditions
-    from rid_core.evaluation.personalization import settings as presets
-    from rid_core.evaluation.personalization.model import load_model, model_digest
-    from rid_core.evaluation.personalization.study import Study
-    from rid_core.evaluation.personalization.subjects import (
-        judge_threshold,
-        load_subjects,
-        targets,
+    from rid_core.evaluation.personalization.setup import check_patience, figures, open_study
+    from rid_core.evaluation.personalization.summary import table
+    from rid_core.evaluation.results import write_result
+
+    request, quiet = _request(options), options["quiet"]
+    folders = list_people(request.people, request.limit)
+    with tqdm(total=len(folders), desc="People", disable=quiet) as bar:
+        opened = open_study(request, bar.update)
+    study = opened.study
+    if not options["yes"]:
+        check_patience(study)
+    left = len(study.left())
+    click.echo(
+        f"{study.model.name}, {request.method} ({opened.preset}), {len(study.targets)} sets of "
+        f"{len(opened.subjects)} people, {left} attacks to do on {study.model.device}"
     )
-    from rid_core.surrogates import DiffusionSurrogate, Ensemble, load_surrogate
-    from rid_core.training.make_pairs import parse_shard
-
-    shard = parse_shard(options["shard"])
-    output, source = options["output"], options["surrogate"]
-    given = presets.parse_settings(options["changes"])
-    options["peers"] = tuple(peer for peer in options["peers"] if peer != "none")
-    defenders, levels = conditions.open_defenders(options["defenders"], options["levels"])
-    device = _device(options["device"])
-    model = load_model(source, device, options["method"])
-    name = options["preset"] or presets.preset_for(model.parameters)
-    attack, of_peers = _settings(name, options, given)
-    judge = load_judge(options["judge_name"])
-    folders = list_people(options["people"], options["limit"])
-    with tqdm(total=len(folders), desc="People", disable=options["quiet"]) as bar:
-        subjects = load_subjects(
-            options["people"], judge, model.side, output / "people", aligned=options["aligned"],
-            limit=options["limit"], on_person=bar.update,
-        )  # fmt: skip
-    dealt = targets(subjects, options["sets"], options["photos"])
-    threshold, origin = judge_threshold(subjects, judge)
-
-    opened: dict[str, DiffusionSurrogate] = {}
-
-    def surrogate() -> DiffusionSurrogate:
-        if "one" not in opened:
-            loaded = load_surrogate("stable-diffusion", path=source, prompt=attack.class_prompt)
-            Ensemble([loaded]).to(device)
-            assert isinstance(loaded, DiffusionSurrogate)
-            opened["one"] = loaded
-        return opened["one"]
-
-    digest = model_digest(source)
-    study = Study(
-        model=model,
-        judge=judge,
-        protections=conditions.Protections(
-            budget=Budget(levels),
-            defenders=defenders,
-            methods=conditions.method_settings(options["peers"], of_peers),
-            ensemble=lambda: Ensemble([surrogate()]).to(device),
-            cache=output / "protected",
-            device=device,
-            attacked=f"{digest} {attack.class_prompt}",
-            seed=options["seed"],
-        ),
-        targets=dealt,
-        threshold=threshold,
-        settings=attack,
-        output=output / options["method"] / options["channel"],
-        measured=surrogate,
-        channel=options["channel"],
-        seed=options["seed"],
-        shard=shard,
-        identity={
-            "model": digest, "judge": judge.name, "aligned": options["aligned"],
-            "sets": options["sets"], "photos": options["photos"],
-        },
-        lpips=_lpips(options),
-    )  # fmt: skip
-    _check_time(study, options["yes"])
-    left = study.left()
-    shown = f"{model.name}, {attack.method} ({name}), {len(dealt)} sets of {len(subjects)} people"
-    click.echo(f"{shown}, {len(left)} attacks to do on {device}")
-    with tqdm(total=len(left), desc="Attacks", unit="attack", disable=options["quiet"]) as bar:
+    with tqdm(total=left, desc="Attacks", unit="attack", disable=quiet) as bar:
 
         def on_attack(text: str) -> None:
             bar.set_postfix_str(text)
             bar.update()
 
         verdict = study.run(on_attack, options["force"])
-    if shard[1] > 1:
-        click.echo(f"shard {options['shard']} is done; merge by the same command without --shard")
+    if request.shard[1] > 1:
+        click.echo(f"shard {options['shard']} is done; the same command without --shard merges")
         if not verdict.works:
             click.echo(f"so far the attack is broken: {verdict.reason}", err=True)
-        return bool(verdict.works)
-    about = {
-        "surrogate": model.name, "preset": name, "device": _device_name(device),
-        "people": [s.name for s in subjects],
-        "left_out": {s.name: s.left_out for s in subjects if s.left_out},
-        "levels": levels, "channel": options["channel"],
-        "judge": {"name": judge.name, "threshold": threshold, "from": origin},
-        "lpips": "measured" if study.lpips else lpips.UNAVAILABLE,
-    }  # fmt: skip
-    references = np.concatenate([s.embeddings for s in subjects])
-    return _report(study, verdict, about, references, list(defenders), options["json_path"])
-
-
-def _report(
-    study: Any, verdict: Any, about: dict[str, Any], references: Any, defenders: list[str],
-    json_path: Path | None,
-) -> bool:  # fmt: skip
-    """Print and write what was found; whether the attack works."""
-    from rid_core.evaluation.personalization.summary import effect_kept, summarize, table
-    from rid_core.evaluation.results import result, write_result
-
-    found = summarize(
-        study.targets, study.labels, study.record, study.threshold, references, defenders
-    )
-    if study.channel != "plain":
-        found["kept"] = effect_kept(
-            study.targets, list(found["conditions"]), study.record, study.plain_record,
-            study.threshold,
-        )  # fmt: skip
+        return verdict.works
+    content = figures(opened, verdict)
+    if len(content["conditions"]) > 2:
+        click.echo(table(content))
     if verdict.works:
-        click.echo(table(found))
         click.echo(f"The attack works: {verdict.reason}.")
     else:
-        if len(found["conditions"]) > 2:
-            click.echo(table(found))
         click.echo(
             f"The attack is broken: {verdict.reason}. Nothing here measures protection; make the "
             "model stronger, or change the attack's settings.",
             err=True,
         )
-    content = result(
-        "personalization",
-        attack="works" if verdict.works else "broken",
-        gate=dataclasses.asdict(verdict),
-        settings=dataclasses.asdict(study.settings),
-        protections={label: study.protections.describe(label)
-                     for label in study.protections.labels},
-        **about,
-        **found,
-    )  # fmt: skip
-    for path in filter(None, (study.output / "personalization.json", json_path)):
+    for path in filter(None, (study.output / "personalization.json", options["json_path"])):
         write_result(path, content)
     click.echo(f"Figures: {study.output / 'personalization.json'}, beside them a sheet of each set")
-    return bool(verdict.works)
+    return verdict.works
 
 
-def _settings(
-    name: str, options: dict[str, Any], given: dict[str, str]
-) -> tuple[AttackSettings, dict[str, dict[str, Any]]]:
-    """Of the attack, and of the slow methods, from preset and command line."""
-    from rid_core.evaluation.personalization import settings as presets
-    from rid_core.imagewise.registry import settings_of
+def _request(options: dict[str, Any]) -> Request:
+    """What the command line asks for."""
+    from rid_core.evaluation.personalization.settings import parse_settings
+    from rid_core.evaluation.personalization.setup import Request
+    from rid_core.training.make_pairs import parse_shard
 
     shortcuts = {key: options[key] for key in ("steps", "batch", "lr", "samples", "guidance")
                  if options[key] is not None}  # fmt: skip
-    own = {key: value for key, value in given.items() if "." not in key}
-    attack = presets.change(presets.preset(name, options["method"]), {**shortcuts, **own})
-    peers = {method: dict(values) for method, values in presets.peer_settings(name).items()
-             if method in options["peers"]}  # fmt: skip
-    for key, value in given.items():
-        method, dot, setting = key.partition(".")
-        if not dot:
-            continue
-        if method not in options["peers"]:
-            raise RidError(f"--set {key}: {method!r} is not among --against")
-        default = settings_of(method).get(setting)
-        try:
-            read = type(default)(value) if default is not None else value
-        except ValueError:
-            raise RidError(f"--set {key} must be of type {type(default).__name__}") from None
-        peers.setdefault(method, {})[setting] = read
-    return attack, peers
-
-
-def _device(name: str) -> Any:
-    """The device asked for."""
-    import torch
-
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise RidError(f"--device {name}: no such kind of device; auto, cpu or cuda") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise RidError("--device cuda: no GPU is to be seen here; leave it out to use the CPU")
-    return device
-
-
-@contextlib.contextmanager
-def _reproducible() -> Iterator[None]:
-    """Of several ways to compute on a GPU, the one that gives the same result every time."""
-    import torch
-
-    before = torch.are_deterministic_algorithms_enabled()
-    memory: Any = torch.utils.deterministic
-    filled = memory.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    memory.fill_uninitialized_memory = False
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-        memory.fill_uninitialized_memory = filled
-
-
-def _device_name(device: Any) -> str:
-    import torch
-
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
-
-
-def _lpips(options: dict[str, Any]) -> Any:
-    from rid_core.evaluation.lpips import load_lpips
-
-    if options["lpips_backbone"] is None and options["lpips_heads"] is None:
-        return None
-    return load_lpips(options["lpips_backbone"], options["lpips_heads"])
-
-
-def _check_time(study: Any, yes: bool) -> None:
-    """Refuse what takes too long without a GPU, unless told to go on.
-
-    Raises:
-        RidError: says how long.
-    """
-    from rid_core.evaluation.personalization.study import PATIENCE, estimated_hours
-
-    attacks = len(study.left())
-    if study.model.device.type != "cpu" or yes or not attacks:
-        return
-    hours = estimated_hours(study.model, study.settings, attacks)
-    if hours > PATIENCE:
-        raise RidError(
-            f"{study.model.name}: {attacks} attacks take about {hours:,.0f} hours on this CPU; "
-            "use a GPU (--device cuda), fewer --limit, --sets or --steps, or say --yes"
-        )
+    same = ("surrogate", "people", "output", "method", "preset", "defenders", "levels", "channel",
+            "sets", "photos", "limit", "aligned", "seed", "device")  # fmt: skip
+    return Request(
+        **{name: options[name] for name in same},
+        changes={**shortcuts, **parse_settings(options["changes"])},
+        peers=tuple(peer for peer in options["peers"] if peer != "none"),
+        judge=options["judge_name"],
+        lpips=(options["lpips_backbone"], options["lpips_heads"]),
+        shard=parse_shard(options["shard"]),
+    )

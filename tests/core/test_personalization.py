@@ -19,7 +19,7 @@ from rid_core.cli.evaluate import group
 from rid_core.defenders import Defender
 from rid_core.errors import MissingExtraError, RidError
 from rid_core.evaluation.judges import load_judge
-from rid_core.evaluation.personalization import attack, study
+from rid_core.evaluation.personalization import attack, setup, study
 from rid_core.evaluation.personalization.model import AttackedModel, load_model, model_digest
 from rid_core.evaluation.personalization.noise import random_phase, random_signs
 from rid_core.evaluation.personalization.protections import Protections, to_photos, to_tensor
@@ -525,6 +525,8 @@ def test_the_command_stops_at_a_broken_attack_and_can_be_forced(
     content = json.loads(figures.read_text())
     assert (content["what"], content["attack"]) == ("personalization", "broken")
     assert list(content["conditions"]) == ["untuned", "clean"]
+    assert content["protections"]["aspl"]["settings"]["learning_rate"] == content["settings"]["lr"]
+    assert float(content["settings"]["lr"]) == preset("face-ldm", "dreambooth").lr > 0
     forced = _command(people, checkpoint, tmp_path / "out", "--json", str(figures), "--force")
     assert forced.exit_code == 0, forced.output
     content = json.loads(figures.read_text())
@@ -559,7 +561,7 @@ def test_the_command_says_what_is_missing(
     assert "not among --against" in problem("--set", "mist.rate=2")
     assert "I from 0" in problem("--shard", "2/2")
     assert "no such kind of device" in problem("--device", "toaster")
-    monkeypatch.setattr(study, "estimated_hours", lambda *_: 1234.0)
+    monkeypatch.setattr(setup, "estimated_hours", lambda *_: 1234.0)
     said = problem()
     assert "1,234 hours" in said
     assert "--yes" in said
