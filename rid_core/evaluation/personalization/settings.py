@@ -114,7 +114,10 @@ def preset(name: str, method: str) -> AttackSettings:
     example scripts: 1,000 steps of DreamBooth with 200 class images, 3,000 of Textual Inversion at
     5e-4, guidance 7.5; batch and text encoder of Anti-DreamBooth.
 
-    ``face-ldm``: for the small face model of ``configs/face-ldm.toml``.
+    ``face-ldm``: for the small face model of ``configs/face-ldm.toml``. Chosen on a model of 1,159
+    steps and clean photos of two of the eight people alone; ISM, threshold of the judge 0.384:
+    DreamBooth at 1e-3 for 200 steps 0.48 and 0.29 (untuned 0.08 and 0.07), for 400 steps 0.41 on
+    the second; at 5e-4 for 200 steps 0.31 on the first; LoRA 0.44 on the first.
 
     Raises:
         RidError: an unknown preset or method.
@@ -143,7 +146,7 @@ _FACES = {"word": "face", "class_prompt": "a photo of a face", "sampling_steps":
 
 _FACE_LDM = {
     "dreambooth": AttackSettings(
-        "dreambooth", steps=200, batch=4, lr=1e-3, text_encoder=True, prior=0.5, class_images=64,
+        "dreambooth", steps=400, batch=4, lr=1e-3, text_encoder=True, prior=0.5, class_images=64,
         instance_prompt="a photo of {} face", guidance=2.0, **_FACES,  # type: ignore[arg-type]
     ),
     "lora": AttackSettings(
