@@ -13,6 +13,7 @@ import click
 from rid_core.cli.common import CONTEXT, run, version_option
 from rid_core.cli.evaluation_judges import judges
 from rid_core.cli.evaluation_large_photos import large_photos
+from rid_core.cli.evaluation_personalize import personalize
 from rid_core.cli.evaluation_report import report as report_command
 from rid_core.cli.evaluation_robustness import robustness
 from rid_core.errors import MissingExtraError, RidError
@@ -152,6 +153,7 @@ group.add_command(judges)
 group.add_command(robustness)
 group.add_command(large_photos)
 group.add_command(report_command)
+group.add_command(personalize)
 
 
 def main() -> None:

@@ -70,7 +70,7 @@ def load_stable_diffusion(
         schedule = _load_schedule(checkpoint, index, family)
         network = checkpoint.load(
             family.network,
-            _class_of(checkpoint, index, family.network),
+            class_of(checkpoint, index, family.network),
             torch_dtype=precision,
             **checkpoint.weights(),
         )
@@ -86,7 +86,7 @@ def load_stable_diffusion(
     return surrogate
 
 
-def _class_of(checkpoint: Checkpoint, index: dict[str, Any], part: str) -> Any:
+def class_of(checkpoint: Checkpoint, index: dict[str, Any], part: str) -> Any:
     """The class that the checkpoint names for a part, one of diffusers' or of ours."""
     import diffusers
 
@@ -105,7 +105,7 @@ def _class_of(checkpoint: Checkpoint, index: dict[str, Any], part: str) -> Any:
 def _load_vae(checkpoint: Checkpoint, index: dict[str, Any], precision: torch.dtype) -> Any:
     vae = checkpoint.load(
         "vae",
-        _class_of(checkpoint, index, "vae"),
+        class_of(checkpoint, index, "vae"),
         torch_dtype=precision,
         **checkpoint.weights(),
     )
