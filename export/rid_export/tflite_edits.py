@@ -174,7 +174,8 @@ def shuffle_at_once(graph: Graph) -> int:
     """Put one DEPTH_TO_SPACE where a shuffle is spelled RESHAPE, TRANSPOSE, RESHAPE.
 
     XNNPACK copies at every RESHAPE, and the last one is as large as the photo. The order of
-    channels is TFLite's already (:class:`rid_core.defenders.mobile.ShuffleUp`).
+    channels is TFLite's already (:class:`rid_core.defenders.mobile.ShuffleUp`). Shuffles of int16
+    stay as they are: LiteRT's DEPTH_TO_SPACE does not know it, its TRANSPOSE does.
 
     Returns:
         How many were put there.
@@ -196,6 +197,7 @@ def shuffle_at_once(graph: Graph) -> int:
             graph.shape(int(first.outputs[0])) != rows
             or order is None
             or order.tolist() != [0, 2, 1, 3]
+            or graph.tensors[source].type == schema.TensorType.INT16
             or graph.shape(result) != [1, height * block, width * block, channels // block**2]
         ):
             continue

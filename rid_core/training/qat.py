@@ -133,7 +133,8 @@ def fine_tune(
             loss that is not finite (the last good state stays).
     """
     accelerator = accelerator_for(config.optim, output)
-    paths = on_first(accelerator, lambda: list_portraits(config.data.folder, config.data.exclude))
+    data = config.data
+    paths = on_first(accelerator, lambda: list_portraits(data.folder, data.exclude, data.repeat))
     task = QatTask(config, output, paths, accelerator.num_processes)
     return fit(task, accelerator, output, restart=restart, quiet=quiet, minutes=minutes)
 

@@ -182,6 +182,16 @@ def test_shuffles_become_one_operator_each(graph: Graph, image: np.ndarray) -> N
     assert edits.shuffle_at_once(graph) == 0
 
 
+def test_shuffles_of_int16_stay_as_they_are(graph: Graph) -> None:
+    """LiteRT has no DEPTH_TO_SPACE for them, and refused such files."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    for operator in graph.operators:
+        if graph.kind(operator) == "RESHAPE":
+            graph.tensors[int(operator.inputs[0])].type = schema.TensorType.INT16
+    assert edits.shuffle_at_once(graph) == 0
+
+
 def test_another_transpose_is_left_alone(graph: Graph) -> None:
     (order,) = {int(o.inputs[1]) for o in graph.operators if graph.kind(o) == "TRANSPOSE"}
     graph.tensors[order].buffer = graph.add_buffer(np.array([0, 1, 3, 2], np.int32))

@@ -21,6 +21,9 @@ from typing import IO, Any
 from .machine import usable_cores
 from .timing import percentile, summarize, threads_text
 
+_REST = 0.25
+"""Seconds between the turns of two workers: threads of torch and of BLAS go on spinning for up to
+0.2 s after their last product, and whoever comes next would have half the cores."""
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _STEPS = ("pre", "network", "post")
 _LONG = 0.05
@@ -239,6 +242,7 @@ def measure(
                 # A slow cell takes part in some rounds, spread over the run.
                 turn = (number + 1) * wanted // rounds > number * wanted // rounds
                 if one.error is None and turn:
+                    time.sleep(_REST)
                     try:
                         one.repeat()
                     except WorkerError as error:
