@@ -128,7 +128,7 @@ def shift(
         "levels": budget.levels,
         "encoders": [encoder.name for encoder in encoders],
         "pgd_attacks": encoders[0].name,
-        "weights": {Path(n).stem: weights_digest(d)[:16] for n, (d, _) in loaded.items()},
+        "weights": {labels[n]: weights_digest(d)[:16] for n, (d, _) in loaded.items()},
         "rows": rounded({label: dataclasses.asdict(row) for label, row in rows.items()}),
         "machine": {
             "cpu": platform.processor() or platform.machine(),

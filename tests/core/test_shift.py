@@ -94,5 +94,6 @@ def test_checkpoints_of_one_name_are_told_apart_by_their_paths(
         "--json", str(tmp_path / "shift.json"),
     ]  # fmt: skip
     CliRunner().invoke(group, arguments, catch_exceptions=False)
-    rows = json.loads((tmp_path / "shift.json").read_text())["rows"]
-    assert list(rows) == ["random", str(checkpoint), str(other)]
+    report = json.loads((tmp_path / "shift.json").read_text())
+    assert list(report["rows"]) == ["random", str(checkpoint), str(other)]
+    assert list(report["weights"]) == [str(checkpoint), str(other)]
