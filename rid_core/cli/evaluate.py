@@ -43,8 +43,9 @@ def group() -> None:
     "surrogates",
     multiple=True,
     required=True,
-    metavar="FILE",
-    help="Encoder of a TAESD-family autoencoder; repeatable. PGD attacks the first.",
+    metavar="FILE|FOLDER",
+    help="Encoder of the TAESD family, or a whole diffusion model; repeatable. PGD attacks the "
+    "first.",
 )
 @click.option("--levels", type=int, help="Bound in 8-bit levels (default: the checkpoint's).")
 @click.option("--pgd", "pgd_steps", default=0, help="Also measure PGD with so many steps.")
@@ -87,7 +88,7 @@ def shift(
     from rid_core.evaluation.results import rounded
     from rid_core.evaluation.spectrum import plot_spectra
     from rid_core.files import write_text
-    from rid_core.surrogates import load_surrogate
+    from rid_core.surrogates import open_encoder
 
     stems = [Path(name).stem for name in checkpoints]
     # Checkpoints of several runs have one name: then the paths tell them apart.
@@ -98,7 +99,7 @@ def shift(
     if len(bounds) > 1:
         raise RidError(f"the checkpoints have different bounds, {sorted(bounds)}; give --levels")
     budget = Budget(bounds.pop())
-    encoders = [load_surrogate("tiny-autoencoder", path=path) for path in surrogates]
+    encoders = [open_encoder(path) for path in surrogates]
     for encoder in encoders:
         encoder.to(device)  # type: ignore[attr-defined]
     batch = measures.load_images(images, pattern, size, limit)

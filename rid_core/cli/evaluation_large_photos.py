@@ -67,8 +67,8 @@ def large_photos(
     import torch
 
     from rid_core.budget import Budget
-    from rid_core.evaluation.robustness import open_encoder
     from rid_core.runtimes import load_runtime
+    from rid_core.surrogates import open_encoder
     from rid_core.training.data import list_portraits
 
     if device != "cpu" and not torch.cuda.is_available():

@@ -222,11 +222,12 @@ def _request(options: dict[str, Any]) -> Request:
 
     shortcuts = {key: options[key] for key in ("steps", "batch", "lr", "samples", "guidance")
                  if options[key] is not None}  # fmt: skip
-    same = ("surrogate", "people", "output", "method", "preset", "defenders", "levels", "channel",
+    same = ("surrogate", "people", "output", "method", "preset", "levels", "channel",
             "sets", "photos", "limit", "aligned", "seed", "device")  # fmt: skip
     return Request(
         **{name: options[name] for name in same},
         changes={**shortcuts, **parse_settings(options["changes"])},
+        defenders=tuple(name for name in options["defenders"] if name != "none"),
         peers=tuple(peer for peer in options["peers"] if peer != "none"),
         judge=options["judge_name"],
         lpips=(options["lpips_backbone"], options["lpips_heads"]),

@@ -106,6 +106,7 @@ def robustness(
         round_trip_link,
     )
     from rid_core.evaluation.steps import CHANNELS, PURIFICATIONS, Chain, parse_chain, select
+    from rid_core.surrogates import open_encoder
     from rid_core.surrogates.stable_diffusion import load_stable_diffusion
     from rid_core.training.data import list_portraits
 
@@ -126,7 +127,7 @@ def robustness(
         if size % defender.stride or defender.fixed_size not in (None, size):
             raise RidError(f"{name} cannot work at {size} pixels; choose another --size")
         defender.to(device)
-    surrogates = [measures.open_encoder(path) for path in encoders]
+    surrogates = [open_encoder(path) for path in encoders]
     for surrogate in surrogates:
         if size % surrogate.stride:
             raise RidError(f"{surrogate.name} takes multiples of {surrogate.stride} pixels")

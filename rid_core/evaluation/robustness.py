@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,7 +28,7 @@ from rid_core.budget import Budget
 from rid_core.channel import round_to_levels
 from rid_core.evaluation.shift import Protection
 from rid_core.evaluation.steps import Chain
-from rid_core.surrogates import Surrogate, open_surrogate, relative_shift
+from rid_core.surrogates import Surrogate, relative_shift
 
 _RESAMPLES = 1000
 _MEANINGFUL = 1.5
@@ -125,15 +124,6 @@ def protect(
         torch.cat(protected), torch.cat(noisy), 255 * float(np.mean(squares)) ** 0.5,
         float(np.mean(decibels)), tuple(trained_on),
     )  # fmt: skip
-
-
-def open_encoder(path: str | Path) -> Surrogate:
-    """An encoder to measure on; of a whole diffusion model its denoiser is not loaded.
-
-    Args and errors are those of :func:`rid_core.surrogates.open_surrogate`.
-    """
-    whole = (Path(path) / "model_index.json").is_file()
-    return open_surrogate(path, denoiser=False) if whole else open_surrogate(path)
 
 
 def equal_noise(image: Tensor, rms: float, seed: int) -> Tensor:

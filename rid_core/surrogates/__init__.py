@@ -7,7 +7,12 @@ from rid_core.surrogates.base import (
     relative_shift,
 )
 from rid_core.surrogates.ensemble import Ensemble
-from rid_core.surrogates.registry import list_surrogates, load_surrogate, open_surrogate
+from rid_core.surrogates.registry import (
+    list_surrogates,
+    load_surrogate,
+    open_encoder,
+    open_surrogate,
+)
 
 __all__ = [
     "DiffusionSurrogate",
@@ -16,6 +21,7 @@ __all__ = [
     "Surrogate",
     "list_surrogates",
     "load_surrogate",
+    "open_encoder",
     "open_surrogate",
     "relative_shift",
 ]

@@ -45,12 +45,14 @@ class DiffusionSurrogate(Surrogate, Protocol):
     [B] from 0, the least noise, to ``timesteps - 1``.
 
     Attributes:
-        denoiser: the UNet or transformer, for methods that fine-tune it on the way.
         timesteps: how many there are.
     """
 
-    denoiser: nn.Module | None
     timesteps: int
+
+    @property
+    def denoiser(self) -> nn.Module | None:
+        """UNet or transformer, for methods that fine-tune it; None for an encoder alone."""
 
     def add_noise(self, latent: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """The latent at timestep ``t``, [B, C, h, w]: signal and noise in the schedule's shares."""

@@ -73,7 +73,11 @@ class Ensemble:
             self._move(number, torch.device("cpu"))
 
     def losses(
-        self, images: Tensor, functions: Mapping[str, MemberLoss], drawn: int = 0
+        self,
+        images: Tensor,
+        functions: Mapping[str, MemberLoss],
+        drawn: int = 0,
+        on: Mapping[str, Sequence[int]] | None = None,
     ) -> dict[str, Tensor]:
         """Every function over the members, combined by ``mode``.
 
@@ -81,17 +85,23 @@ class Ensemble:
             images: [B, 3, H, W] in [0, 1], on the ensemble's device.
             functions: by name.
             drawn: any number; chooses the member in mode ``random``.
+            on: numbers of the members that a function is for, by its name; all others are for all.
 
         Returns:
             By name, [B], with gradient to ``images``.
         """
         if not functions:
             return {}
-        chosen = [drawn % len(self)] if self.mode == "random" else range(len(self))
+        chosen = {name: (on or {}).get(name, range(len(self))) for name in functions}
+        if self.mode == "random":
+            chosen = {name: [own[drawn % len(own)]] for name, own in chosen.items()}
         found: dict[str, list[Tensor]] = {name: [] for name in functions}
-        for number in chosen:
+        for number in range(len(self)):
+            asked = {n: function for n, function in functions.items() if number in chosen[n]}
+            if not asked:
+                continue
             with self.member(number) as member:
-                for name, function in functions.items():
+                for name, function in asked.items():
                     found[name].append(self._loss(function, member, number, images))
         stacked = {name: torch.stack(values) for name, values in found.items()}
         if self.mode == "worst":

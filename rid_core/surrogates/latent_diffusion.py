@@ -63,7 +63,7 @@ class LatentDiffusion(nn.Module):
         if hasattr(vae, "decoder") and not decoder:
             vae.decoder = nn.Identity()
         self.vae = vae.eval().requires_grad_(False)
-        self.denoiser = None if denoiser is None else denoiser.eval().requires_grad_(False)
+        self._network = None if denoiser is None else denoiser.eval().requires_grad_(False)
         # Convolutions on a CPU are several times faster on channels-last memory.
         self.vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.schedule = schedule
@@ -75,6 +75,12 @@ class LatentDiffusion(nn.Module):
         self.timesteps = 0 if schedule is None else len(schedule)
         self._scale = float(getattr(config, "scaling_factor", None) or 1.0)
         self._shift = float(getattr(config, "shift_factor", None) or 0.0)
+
+    @property
+    def denoiser(self) -> nn.Module | None:
+        """UNet or transformer; None for a model that only encodes."""
+        # A property, since from Python 3.12 on isinstance() does not find a module's submodules.
+        return self._network
 
     def _pixels(self, image: Tensor) -> Tensor:
         """[0, 1] to the autoencoder's range and precision; the gradient comes back as float32."""

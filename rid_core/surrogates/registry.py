@@ -64,6 +64,15 @@ def open_surrogate(path: str | Path, **settings: Any) -> Surrogate:
                           path=str(path) if hub else path, **settings)  # fmt: skip
 
 
+def open_encoder(path: str | Path) -> Surrogate:
+    """An encoder to measure on; of a whole diffusion model its denoiser is not loaded.
+
+    Args and errors are those of :func:`open_surrogate`.
+    """
+    whole = (Path(path) / "model_index.json").is_file()
+    return open_surrogate(path, denoiser=False) if whole else open_surrogate(path)
+
+
 def _nearest(word: str, known: list[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1)
     return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"

@@ -20,8 +20,8 @@ class DefenderSection(Section):
     preset: str = "rid-s"
     levels: int = Field(8, ge=1, le=255)
     overrides: dict[str, Any] = Field(default_factory=dict)
-    init: Path | None = None
-    """Checkpoint to start from instead of a zero perturbation."""
+    init: Path | Annotated[list[Path], Field(min_length=1)] | None = None
+    """Checkpoint to start from instead of a zero perturbation; of several, the mean weights."""
     rounding: bool = True
     """Round protected photos to 8 bits in training, as saving does."""
 
@@ -88,6 +88,8 @@ class ObjectiveSection(Section):
 
     kind: str
     weight: Weight = 1.0
+    on: Annotated[list[str], Field(min_length=1)] | None = None
+    """Names of the surrogates it is for; by default all."""
     teacher: str | None = None
     """For distillation: a checkpoint or a bundled preset."""
     pairs: Path | None = None
@@ -110,6 +112,8 @@ class ObjectiveSection(Section):
             known = get_objective(self.kind)
         except RidError as error:
             raise ValueError(str(error)) from None
+        if self.on is not None and known.needs is None:
+            raise ValueError(f"{self.kind} looks at no surrogate and takes no on")
         for key in ("teacher", "pairs", "target", "timesteps"):
             given = getattr(self, key) is not None
             if given and key not in known.settings:

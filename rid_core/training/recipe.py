@@ -14,6 +14,7 @@ from torch import Tensor
 from rid_core import objectives
 from rid_core.budget import Budget
 from rid_core.channel import pass_through, round_to_levels, sample_step
+from rid_core.errors import RidError
 from rid_core.surrogates import Ensemble, load_surrogate
 from rid_core.training.config import ObjectiveSection, TrainConfig, weight_at
 from rid_core.training.terms import MemberTerm, Scene, UnitTerm, check_surrogate, get_objective
@@ -65,14 +66,27 @@ class Recipe:
         self._sections = dict(zip(_names(config.objective), config.objective, strict=True))
         self._on_members: dict[str, MemberTerm] = {}
         self._on_units: dict[str, UnitTerm] = {}
+        self._members: dict[str, list[int]] = {}
         for name, section in self._sections.items():
             kind = get_objective(section.kind)
             if kind.needs is None:
                 self._on_units[name] = kind.build(section)
                 continue
-            for surrogate in self.surrogates.members:
-                check_surrogate(section.kind, surrogate)
+            self._members[name] = self._numbers(section)
+            for number in self._members[name]:
+                check_surrogate(section.kind, self.surrogates.members[number])
             self._on_members[name] = kind.build(section)
+
+    def _numbers(self, section: ObjectiveSection) -> list[int]:
+        """Of the surrogates that an objective is for."""
+        names = self.surrogates.names
+        for name in section.on or ():
+            if name not in names:
+                raise RidError(
+                    f"objective {section.kind} is on {name!r}, but the surrogates are "
+                    f"{', '.join(names)}"
+                )
+        return [n for n, name in enumerate(names) if section.on is None or name in section.on]
 
     def to(self, device: torch.device) -> Recipe:
         """Move every frozen network, or have them moved when they are used."""
@@ -104,7 +118,7 @@ class Recipe:
             name: partial(term, scene) for name, term in self._on_members.items() if name in weights
         }
         drawn = int(self._rng(6, int(index[0])).integers(2**31))
-        values = self.surrogates.losses(protected_view, functions, drawn)
+        values = self.surrogates.losses(protected_view, functions, drawn, self._members)
         values |= {n: term(scene) for n, term in self._on_units.items() if n in weights}
         terms: Losses = {name: values[name].mean() for name in weights}
         total = image.new_zeros(())
@@ -159,7 +173,7 @@ class Recipe:
         """Send each pair through one step of the channel, the same for both."""
         draws = [sample_step(self.config.channel, self._rng(2, n)) for n in index.tolist()]
         clean_view, protected_view = pass_through(2 * draws, torch.cat([clean, protected])).chunk(2)
-        return clean_view, protected_view
+        return clean_view.detach(), protected_view
 
 
 def _names(sections: list[ObjectiveSection]) -> list[str]:

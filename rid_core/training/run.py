@@ -160,15 +160,11 @@ class Run(State):
     def __init__(self, config: TrainConfig, output: Path, processes: int = 1) -> None:
         torch.manual_seed(config.optim.seed)
         section = config.defender
-        if section.init is not None:
-            defender, card = load_checkpoint(section.init)
-            if card.preset != section.preset:
-                raise RidError(
-                    f"{section.init} holds {card.preset}, but the config trains {section.preset}"
-                )
-            defender.requires_grad_(True)
-        else:
+        if section.init is None:
             defender = create_defender(section.preset, **section.overrides)
+        else:
+            files = section.init if isinstance(section.init, list) else [section.init]
+            defender = _mean([_load(path, section.preset) for path in files])
         super().__init__(defender, config, output, processes)
 
     def averaged(self) -> Defender:
@@ -201,6 +197,26 @@ class Run(State):
             created=datetime.date.today().isoformat(),
         )
         save_checkpoint(self.checkpoint, self.averaged(), card)
+
+
+def _load(path: Path, preset: str) -> Defender:
+    defender, card = load_checkpoint(path)
+    if card.preset != preset:
+        raise RidError(f"{path} holds {card.preset}, but the config trains {preset}")
+    return defender.requires_grad_(True)
+
+
+@torch.no_grad()
+def _mean(defenders: list[Defender]) -> Defender:
+    """One network with the mean of all weights (model soups: Wortsman et al., arXiv 2203.05482).
+
+    It makes sense for networks that were trained on from the same one.
+    """
+    states = [defender.state_dict() for defender in defenders]
+    for name, value in defenders[0].state_dict().items():
+        if value.is_floating_point():
+            value.copy_(torch.stack([state[name] for state in states]).mean(dim=0))
+    return defenders[0]
 
 
 def command_line() -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,6 +48,16 @@ class Scene:
     index: Tensor
     target: Tensor | None = None
     paired: Tensor | None = None
+    _known: dict[tuple[int, bool], tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def encode(self, member: Surrogate, number: int, images: Tensor) -> Tensor:
+        """A member's latent of clean or protected crops; terms of one step share it."""
+        kept = self._known.get((number, images.requires_grad))
+        # An ensemble that offloads shows each term crops of its own, to take its gradient alone.
+        if kept is None or kept[0] is not images:
+            kept = images, member.encode(images)
+            self._known[number, images.requires_grad] = kept
+        return kept[1]
 
     def noise(self, latent: Tensor, member: int, low: int, high: int) -> tuple[Tensor, Tensor]:
         """Noise like ``latent`` and timesteps in [low, high), own ones for each sample, member."""
@@ -135,8 +145,8 @@ def check_surrogate(kind: str, surrogate: Surrogate) -> None:
 def _encoder_shift(section: ObjectiveSection) -> MemberTerm:
     def term(scene: Scene, member: Surrogate, number: int, protected: Tensor) -> Tensor:
         with torch.no_grad():
-            reference = member.encode(scene.clean)
-        return objectives.encoder_shift(reference, member.encode(protected))
+            reference = scene.encode(member, number, scene.clean)
+        return objectives.encoder_shift(reference, scene.encode(member, number, protected))
 
     return term
 
@@ -157,14 +167,18 @@ def _targeted_latent(section: ObjectiveSection) -> MemberTerm:
     known: dict[tuple[int, int, int], Tensor] = {}
 
     def term(scene: Scene, member: Surrogate, number: int, protected: Tensor) -> Tensor:
-        latent = member.encode(protected)
-        if picture is None:
-            return objectives.targeted_latent(latent, torch.zeros_like(latent))
-        key = (number, *protected.shape[2:])
-        if key not in known:
-            with torch.no_grad():
-                known[key] = member.encode(fit(picture, protected))
-        return objectives.targeted_latent(latent, known[key])
+        latent = scene.encode(member, number, protected)
+        with torch.no_grad():
+            clean = scene.encode(member, number, scene.clean)
+            target = latent.new_zeros(())
+            if picture is not None:
+                key = (number, *protected.shape[2:])
+                if key not in known:
+                    known[key] = member.encode(fit(picture, protected))
+                target = known[key]
+            # Of encoders with larger latents, and of photos that are farther off, it is not more.
+            distance = objectives.targeted_latent(clean, target).clamp_min(1e-6)
+        return objectives.targeted_latent(latent, target) / distance
 
     return term
 
@@ -183,7 +197,7 @@ def _on_noised_latents(
     section: ObjectiveSection, loss: Callable[[DiffusionSurrogate, Tensor, Tensor, Tensor], Tensor]
 ) -> MemberTerm:
     def term(scene: Scene, member: DiffusionSurrogate, number: int, protected: Tensor) -> Tensor:
-        latent = member.encode(protected)
+        latent = scene.encode(member, number, protected)
         low, high = section.timesteps or (0, member.timesteps)
         if high > member.timesteps:
             raise RidError(

@@ -24,12 +24,11 @@ from rid_core.evaluation.robustness import (
     cell,
     equal_noise,
     measure,
-    open_encoder,
     protect,
     table,
 )
 from rid_core.evaluation.steps import CHANNELS, PURIFICATIONS, Chain, parse_chain, select
-from rid_core.surrogates import load_surrogate
+from rid_core.surrogates import load_surrogate, open_encoder
 from rid_core.surrogates.stable_diffusion import load_stable_diffusion
 from rid_core.training.data import list_portraits
 

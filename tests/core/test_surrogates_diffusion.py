@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 from collections.abc import Callable
@@ -29,6 +30,8 @@ def test_a_family_encodes_and_denoises(family: str, diffusers_checkpoint: Checkp
     surrogate = load_surrogate("stable-diffusion", path=diffusers_checkpoint(family))
     assert isinstance(surrogate, DiffusionSurrogate)
     assert isinstance(surrogate, FeatureSurrogate)
+    for member in ("name", "stride", "timesteps", "denoiser"):  # as isinstance() from 3.12 on
+        inspect.getattr_static(surrogate, member)
     assert surrogate.name == family
     assert surrogate.timesteps == 1000
     assert not any(p.requires_grad for p in surrogate.parameters())  # type: ignore[attr-defined]

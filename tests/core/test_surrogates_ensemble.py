@@ -53,6 +53,18 @@ def test_modes_combine_the_members(members: list[Surrogate]) -> None:
         Ensemble(members, "best")
 
 
+def test_a_function_may_be_for_some_members_only(members: list[Surrogate]) -> None:
+    each = _each(members)
+    functions, on = {"all": shift, "some": shift}, {"some": [0, 2]}
+    for offload in (False, True):
+        found = Ensemble(members, offload=offload).losses(_moved(), functions, on=on)
+        torch.testing.assert_close(found["all"].detach(), each.mean(dim=0))
+        torch.testing.assert_close(found["some"].detach(), each[[0, 2]].mean(dim=0))
+    drawn = Ensemble(members, "random").losses(_moved(), functions, 1, on)
+    assert torch.equal(drawn["all"].detach(), each[1])
+    assert torch.equal(drawn["some"].detach(), each[2])
+
+
 @pytest.mark.parametrize("mode", ["mean", "worst", "random"])
 def test_offloading_changes_neither_losses_nor_gradients(
     mode: str, members: list[Surrogate]

@@ -184,6 +184,20 @@ def test_training_starts_from_a_checkpoint(raw: dict[str, object], tmp_path: Pat
         _train({**raw, "defender": other}, tmp_path / "third", steps=1)
 
 
+def test_training_starts_from_the_mean_of_checkpoints(
+    raw: dict[str, object], tmp_path: Path
+) -> None:
+    files = [_train(raw, tmp_path / str(lr), steps=15, lr=lr) for lr in (2e-3, 5e-3)]
+    defender = {**raw["defender"], "init": [str(path) for path in files]}  # type: ignore[dict-item]
+    run = loop.Run(parse_config({**raw, "defender": defender}), tmp_path / "mean")
+    one, other = (load_checkpoint(path)[0].state_dict() for path in files)
+    assert not torch.equal(one["to_image.conv.weight"], other["to_image.conv.weight"])
+    for name, value in run.averaged().state_dict().items():
+        torch.testing.assert_close(value, (one[name] + other[name]) / 2)
+    with pytest.raises(RidError, match=r"defender\.init"):
+        parse_config({**raw, "defender": {**defender, "init": []}})
+
+
 def test_samples_depend_on_seed_and_number_alone(portraits: Path) -> None:
     paths = list_portraits(portraits, [])
     one, other = (CropDataset(paths, 64, (96, 128), seed=3) for _ in range(2))

@@ -189,6 +189,8 @@ def test_an_ensemble_of_three_trains_in_every_mode(
         ({"kind": "encoder-shift", "weight": []}, "in order of their steps"),
         ({"kind": "regression"}, "needs pairs: a folder that rid-train pairs made"),
         ({"kind": "adv-sds", "timesteps": [5, 5]}, "timesteps must rise"),
+        ({"kind": "distillation", "teacher": "x", "on": ["tiny"]}, "looks at no surrogate"),
+        ({"kind": "encoder-shift", "on": []}, "objective.0.on"),
     ],
 )
 def test_faults_in_an_objective_are_named(
@@ -229,6 +231,62 @@ def test_a_surrogate_that_cannot_be_attacked_so_is_named(
     raw["surrogate"] = [{"kind": "stable-diffusion", "path": path, "promt": " "}]
     with pytest.raises(RidError, match="has no setting 'promt'; did you mean prompt"):
         Recipe(parse_config(raw))
+
+
+def test_an_objective_may_be_on_some_surrogates_only(
+    raw: dict[str, object], diffusers_checkpoint: Checkpoint
+) -> None:
+    encoder = raw["surrogate"][0]  # type: ignore[index]
+    model = {"kind": "stable-diffusion", "path": str(diffusers_checkpoint("sd"))}
+    raw["objective"] = [{"kind": "encoder-shift"}]
+    alone = _losses({**raw, "surrogate": [encoder]})["encoder-shift"]
+    raw["surrogate"] = [encoder, model]
+    # Not every surrogate has to be a diffusion model for this.
+    raw["objective"] = [
+        {"kind": "encoder-shift", "on": ["tiny"]},
+        {"kind": "adv-sds", "on": ["sd"]},
+    ]
+    found = _losses(raw)
+    assert found["encoder-shift"] == pytest.approx(alone, rel=1e-5)
+    assert found["adv-sds"] > 0
+    raw["objective"] = [{"kind": "encoder-shift", "on": ["tinny"]}]
+    with pytest.raises(RidError, match="is on 'tinny', but the surrogates are tiny, sd"):
+        Recipe(parse_config(raw))
+
+
+def test_what_is_left_of_the_way_to_a_target_is_one_without_a_perturbation(
+    raw: dict[str, object], portraits: Path
+) -> None:
+    raw["objective"] = [
+        {"kind": "targeted-latent"},
+        {"kind": "targeted-latent", "target": str(portraits / "0001.jpg")},
+    ]
+    raw["defender"] = {"preset": "rid-n", "rounding": False}
+    recipe = Recipe(parse_config(raw))
+    untrained = create_defender("rid-n", width=8, detail_width=4).eval()
+    left = recipe.losses(untrained, _batch())
+    assert left["targeted-latent"].item() == pytest.approx(1.0, abs=1e-4)
+    assert left["targeted-latent-2"].item() == pytest.approx(1.0, abs=1e-4)
+    moved = recipe.losses(_defender(), _batch())
+    assert abs(moved["targeted-latent"].item() - 1) > 3e-4
+
+
+def test_terms_of_a_step_encode_every_view_once(
+    raw: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw["objective"] = [{"kind": "encoder-shift"}, {"kind": "targeted-latent"}]
+    recipe = Recipe(parse_config(raw))
+    (member,) = recipe.surrogates.members
+    seen: list[bool] = []
+    encode = member.encode
+
+    def counted(image: torch.Tensor) -> torch.Tensor:
+        seen.append(image.requires_grad)
+        return encode(image)
+
+    monkeypatch.setattr(member, "encode", counted)
+    recipe.losses(_defender(), _batch())
+    assert sorted(seen) == [False, True]
 
 
 def test_items_of_a_list_are_overridden_by_their_place() -> None:
