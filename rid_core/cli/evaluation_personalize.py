@@ -67,7 +67,7 @@ What is left after a messenger:
     default=("rid-s",),
     show_default=True,
     metavar="NAME|FILE",
-    help="Checkpoint or bundled preset; repeatable.",
+    help="Checkpoint or bundled preset, or none; repeatable.",
 )
 @click.option(
     "--against",
@@ -77,6 +77,14 @@ What is left after a messenger:
     show_default=True,
     metavar="METHOD",
     help="Slow methods of rid-train pairs beside it, or none; repeatable.",
+)
+@click.option(
+    "--mixed",
+    "shares",
+    type=click.IntRange(1, 99),
+    multiple=True,
+    metavar="PERCENT",
+    help="Also protect only so many of a person's photos, by the first defender; repeatable.",
 )
 @click.option("--levels", type=int, help="Bound in 8-bit levels [default: the defenders'].")
 @click.option(
@@ -222,7 +230,7 @@ def _request(options: dict[str, Any]) -> Request:
 
     shortcuts = {key: options[key] for key in ("steps", "batch", "lr", "samples", "guidance")
                  if options[key] is not None}  # fmt: skip
-    same = ("surrogate", "people", "output", "method", "preset", "levels", "channel",
+    same = ("surrogate", "people", "output", "method", "preset", "shares", "levels", "channel",
             "sets", "photos", "limit", "aligned", "seed", "device")  # fmt: skip
     return Request(
         **{name: options[name] for name in same},

@@ -301,6 +301,23 @@ def test_every_protection_keeps_the_bound_and_is_made_once(
         other.apply("aspl", target)
 
 
+def test_of_a_mixed_set_only_a_share_is_protected(
+    photos: np.ndarray, diffusers_checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    protections = _protections(tmp_path, diffusers_checkpoint("sd"), methods={}, shares=(25, 50))
+    assert protections.labels == ["clean", "mine", "signs", "spectrum", "mine@25", "mine@50"]
+    target = _target(np.concatenate([photos, photos])[:4])
+    protected = protections.apply("mine", target)
+    for label, count in (("mine@25", 1), ("mine@50", 2)):
+        mixed = protections.apply(label, target)
+        assert np.array_equal(mixed[:count], protected[:count])
+        assert np.array_equal(mixed[count:], target.photos[count:])
+        described = protections.describe(label)
+        assert described == {**protections.describe("mine"), "share": int(label[-2:])}
+    nobody = _protections(tmp_path, diffusers_checkpoint("sd"), defenders={}, shares=(25,))
+    assert nobody.labels == ["clean", "aspl", "photoguard", "signs"]
+
+
 def _subject(name: str, count: int) -> Subject:
     crops = np.arange(count, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 3), np.uint8)
     embeddings = np.tile([1.0, 0.0], (count, 1))
@@ -348,7 +365,7 @@ def test_an_attack_that_does_not_find_the_person_is_broken(photos: np.ndarray) -
 def test_falls_and_ratios(photos: np.ndarray) -> None:
     people = [_target(photos, name) for name in ("00", "01")]
     ism = {"untuned": (0.1,), "clean": (0.8, 0.8), "mine": (0.4, None), "aspl": (0.3, 0.5),
-           "signs": (0.7, 0.7)}  # fmt: skip
+           "signs": (0.7, 0.7), "mine@50": (0.6, 0.7)}  # fmt: skip
     records = {(t.key, label): _record(t.key, label, *values)
                for t in people for label, values in ism.items()}  # fmt: skip
 
@@ -362,10 +379,12 @@ def test_falls_and_ratios(photos: np.ndarray) -> None:
     assert falls["mine"]["found"]["value"] == pytest.approx(0.4)
     assert falls["signs"]["zero"]["value"] == pytest.approx(0.1)
     ratios = {ratio["to"]: ratio for ratio in found["ratios"]}
+    assert [r["of"] for r in found["ratios"]] == ["mine", "mine", "mine@50"]
+    assert ratios["mine"]["zero"]["value"] == pytest.approx(0.25)  # of the effect is left
     assert ratios["aspl"]["zero"]["value"] == pytest.approx(1.5)
     assert ratios["aspl"]["target"] == 0.8
     assert ratios["signs"]["zero"]["value"] == pytest.approx(6)
-    assert len(found["rows"]) == 10
+    assert len(found["rows"]) == 12
     assert found["conditions"]["mine"]["means"]["fdfr"]["value"] == 0.5
     assert "few" in found["conditions"]["aspl"]["distance"]["warning"]
     half = {key: _record(*key, *[None if v is None else 0.8 - (0.8 - v) / 2 for v in ism[key[1]]])

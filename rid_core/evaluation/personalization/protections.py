@@ -25,6 +25,7 @@ from rid_core.imagewise.registry import settings_of
 from rid_core.surrogates import Ensemble
 
 CLEAN, SIGNS, SPECTRUM = "clean", "signs", "spectrum"
+_SHARE = "@"
 
 
 @dataclass
@@ -40,6 +41,8 @@ class Protections:
         device: where defenders and methods run.
         attacked: what identifies that surrogate.
         seed: of noise and of the methods.
+        shares: per cent of a person's photos that are under the first defender, the others clean;
+            each is a condition of its own.
     """
 
     budget: Budget
@@ -50,13 +53,23 @@ class Protections:
     device: torch.device
     attacked: str = ""
     seed: int = 0
+    shares: tuple[int, ...] = ()
     _digests: dict[str, str] = field(default_factory=dict)
 
     @property
     def labels(self) -> list[str]:
         """All conditions; the first is the clean photos."""
-        return [CLEAN, *self.defenders, *self.methods, SIGNS,
-                *([SPECTRUM] if self.defenders else [])]  # fmt: skip
+        of_first = [SPECTRUM, *self._mixed] if self.defenders else []
+        return [CLEAN, *self.defenders, *self.methods, SIGNS, *of_first]
+
+    @property
+    def _first(self) -> str:
+        return next(iter(self.defenders))
+
+    @property
+    def _mixed(self) -> dict[str, int]:
+        """Conditions of which only a share of the photos is protected, by label."""
+        return {mixed_label(self._first, share): share for share in self.shares}
 
     def describe(self, label: str) -> dict[str, Any]:
         """What a condition is, for reports and to notice that it changed."""
@@ -68,8 +81,9 @@ class Protections:
             return {"method": label, "settings": self.methods[label], "levels": self._levels,
                     "attacked": self.attacked}  # fmt: skip
         if label == SPECTRUM:
-            first = next(iter(self.defenders))
-            return {"noise": "spectrum and values of", "of": self.describe(first)}
+            return {"noise": "spectrum and values of", "of": self.describe(self._first)}
+        if label in self._mixed:
+            return {**self.describe(self._first), "share": self._mixed[label]}
         return {"noise": "random signs", "levels": self._levels} if label == SIGNS else {}
 
     @property
@@ -80,6 +94,10 @@ class Protections:
         """The attacker's photos under a condition, 8 bits, [n, H, W, 3]; made once and kept."""
         if label == CLEAN:
             return target.photos
+        if label in self._mixed:
+            count = round(self._mixed[label] / 100 * len(target.photos))
+            protected = self.apply(self._first, target)
+            return np.concatenate([protected[:count], target.photos[count:]])
         settings = json.dumps(self.describe(label), sort_keys=True)
         digest = f"{zlib.crc32(settings.encode() + target.photos.tobytes()):08x}"
         file = self.cache / f"{target.key}-{label}-{digest}.npy"
@@ -99,7 +117,7 @@ class Protections:
             shape = target.photos.shape[1:]
             return np.stack([random_signs(shape, seed) for seed in seeds])
         if label == SPECTRUM:
-            units = self._units(next(iter(self.defenders)), target)
+            units = self._units(self._first, target)
             return np.stack([random_phase(u, s) for u, s in zip(units, seeds, strict=True)])
         images = to_tensor(target.photos).to(self.device)
         if label in self.defenders:
@@ -110,6 +128,21 @@ class Protections:
             label, images, self.ensemble(), self.budget, seeds, **self.methods[label]
         )
         return _to_array(units_of_method)
+
+
+def mixed_label(defender: str, share: int) -> str:
+    """The condition of which ``share`` per cent of the photos are under ``defender``."""
+    return f"{defender}{_SHARE}{share}"
+
+
+def is_mixed(label: str) -> bool:
+    """Whether only some of the photos of a condition are protected."""
+    return _SHARE in label
+
+
+def mixed_of(label: str) -> str:
+    """The defender of a condition of which only some photos are protected."""
+    return label.rpartition(_SHARE)[0]
 
 
 def open_defenders(names: tuple[str, ...], levels: int | None) -> tuple[dict[str, Defender], int]:
@@ -123,6 +156,8 @@ def open_defenders(names: tuple[str, ...], levels: int | None) -> tuple[dict[str
     for name in names:
         defender, card = load_checkpoint(find_checkpoint(name))
         label = Path(name).stem
+        if _SHARE in label:
+            raise RidError(f"{name}: rename the file, {_SHARE} stands for shares of photos")
         if label in found or label in (CLEAN, SIGNS, SPECTRUM):
             raise RidError(f"{name}: a condition is called {label!r} already; rename the file")
         found[label] = defender

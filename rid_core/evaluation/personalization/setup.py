@@ -55,6 +55,7 @@ class Request:
         changes: settings over the preset's; ``method.setting`` for those of a slow method.
         defenders: checkpoints or presets.
         peers: slow methods beside them.
+        shares: per cent of the photos that are under the first defender, each a condition.
         levels: bound; None takes the defenders'.
         channel: what photos go through.
         sets: attacks per person.
@@ -76,6 +77,7 @@ class Request:
     changes: Mapping[str, Any]
     defenders: tuple[str, ...]
     peers: tuple[str, ...]
+    shares: tuple[int, ...]
     levels: int | None
     channel: str
     sets: int
@@ -135,6 +137,7 @@ def open_study(request: Request, on_person: Callable[[], None] = lambda: None) -
         device=device,
         attacked=f"{digest} {attack.class_prompt}",
         seed=request.seed,
+        shares=request.shares,
     )
     backbone, heads = request.lpips
     study = Study(

@@ -28,6 +28,7 @@ from rid_core.evaluation.personalization.model import AttackedModel, Encoded
 from rid_core.evaluation.personalization.protections import (
     CLEAN,
     Protections,
+    is_mixed,
     to_photos,
     to_tensor,
 )
@@ -196,7 +197,7 @@ class Study:
         surrogate = self.measured()
         attacked = to_tensor(photos).to(self.model.device)
         found = {"gradient_norm": metrics.gradient_norm(surrogate, attacked, _DRAWS, self.seed)}
-        if label == CLEAN:
+        if label == CLEAN or is_mixed(label):
             return found
         protected = self.protections.apply(label, target)
         clean = to_tensor(self.published(CLEAN, target)).to(self.model.device)

@@ -11,6 +11,7 @@ import numpy as np
 
 from rid_core.evaluation import metrics
 from rid_core.evaluation.metrics import IdentityScore, identity_score
+from rid_core.evaluation.personalization.protections import is_mixed, mixed_of
 from rid_core.evaluation.personalization.records import Record
 from rid_core.evaluation.personalization.subjects import Target
 from rid_core.evaluation.statistics import Interval, bootstrap, bootstrap_mean, bootstrap_ratio
@@ -217,15 +218,17 @@ def _ratios(
     defenders: Sequence[str],
 ) -> list[dict[str, Any]]:
     """How many times the fall under each other condition a defender's fall is."""
+    pairs = [(defender, other) for defender in defenders for other in labels
+             if other not in (defender, "clean", "untuned") and not is_mixed(other)]  # fmt: skip
+    # Of photos that are protected in part, what is left of the effect.
+    pairs += [(label, mixed_of(label)) for label in labels if is_mixed(label)]
     found = []
-    for defender in defenders:
-        for other in labels:
-            if other in (defender, "clean", "untuned") or not falls.get(other, {}).get("zero"):
-                continue
-            ratios = {rule: dataclasses.asdict(bootstrap_ratio(falls[defender][rule],
+    for one, other in pairs:
+        if falls.get(one, {}).get("zero") and falls.get(other, {}).get("zero"):
+            ratios = {rule: dataclasses.asdict(bootstrap_ratio(falls[one][rule],
                                                                falls[other][rule]))
                       for rule in RULES}  # fmt: skip
-            found.append({"of": defender, "to": other, **ratios, "target": TARGETS.get(other)})
+            found.append({"of": one, "to": other, **ratios, "target": TARGETS.get(other)})
     return found
 
 
