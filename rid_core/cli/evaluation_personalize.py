@@ -136,6 +136,7 @@ What is left after a messenger:
 @click.option("--lpips-backbone", type=click.Path(path_type=Path), help="AlexNet, for LPIPS.")
 @click.option("--lpips-heads", type=click.Path(path_type=Path), help="Its linear layers.")
 @click.option("--shard", default="0/1", metavar="I/N", help="Do one part of N, the first is 0.")
+@click.option("--finished", is_flag=True, help="Start no attack; figures of the finished ones.")
 @click.option("--force", is_flag=True, help="Go on although the attack on clean photos fails.")
 @click.option("--yes", is_flag=True, help="Start even what takes many hours on this device.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write it here.")
@@ -186,9 +187,10 @@ def _run(options: dict[str, Any]) -> bool:
     with tqdm(total=len(folders), desc="People", disable=quiet) as bar:
         opened = open_study(request, bar.update)
     study = opened.study
-    if not options["yes"]:
+    start = not options["finished"]
+    if start and not options["yes"]:
         check_patience(study)
-    left = len(study.left())
+    left = len(study.left()) if start else 0
     click.echo(
         f"{study.model.name}, {request.method} ({opened.preset}), {len(study.targets)} sets of "
         f"{len(opened.subjects)} people, {left} attacks to do on {study.model.device}"
@@ -199,7 +201,7 @@ def _run(options: dict[str, Any]) -> bool:
             bar.set_postfix_str(text)
             bar.update()
 
-        verdict = study.run(on_attack, options["force"])
+        verdict = study.run(on_attack, options["force"], start)
     if request.shard[1] > 1:
         click.echo(f"shard {options['shard']} is done; the same command without --shard merges")
         if not verdict.works:

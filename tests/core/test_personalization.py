@@ -458,6 +458,8 @@ def test_an_interrupted_study_goes_on_and_shards_share_it(
     assert done == ["00-0 clean", "01-0 clean", "00-0 mine"]
     again = _study(model, photos, checkpoint, tmp_path)
     assert len(again.left()) == 5
+    assert again.run(interrupt, start=False).attacks == 2  # judges what is there
+    assert len(again.left()) == 5
     for number in (1, 0):
         part = _study(model, photos, checkpoint, tmp_path, shard=(number, 2))
         assert part.run(done.append).works

@@ -117,13 +117,17 @@ class Study:
         return read_record(self.output.parent / "plain", key, label)
 
     def run(
-        self, on_attack: Callable[[str], None] = lambda text: None, force: bool = False
+        self,
+        on_attack: Callable[[str], None] = lambda text: None,
+        force: bool = False,
+        start: bool = True,
     ) -> Gate:
         """Do what is left of this shard; stop after the clean attacks if these do not work.
 
         Args:
             on_attack: told after each attack.
             force: go on with a broken attack.
+            start: False makes no attack, and judges those that are finished.
 
         Returns:
             The gate's verdict on all targets whose clean attack is finished.
@@ -135,9 +139,9 @@ class Study:
         claim(self.output, {**dataclasses.asdict(self.settings), **self.identity,
                             "seed": self.seed, "channel": self.channel},
               {label: self.protections.describe(label) for label in labels})  # fmt: skip
-        if self.record("", UNTUNED) is None:
+        if start and self.record("", UNTUNED) is None:
             self._keep(UNTUNED, UNTUNED, untuned(self.model, self.settings), {}, time.monotonic())
-        todo = self.left()
+        todo = self.left() if start else []
         for target, label in [pair for pair in todo if pair[1] == CLEAN]:
             self.attack(target, label)
             on_attack(f"{target.key} {label}")
