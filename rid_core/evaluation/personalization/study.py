@@ -139,7 +139,7 @@ class Study:
         claim(self.output, {**dataclasses.asdict(self.settings), **self.identity,
                             "seed": self.seed, "channel": self.channel},
               {label: self.protections.describe(label) for label in labels})  # fmt: skip
-        if start and self.record("", UNTUNED) is None:
+        if self.record("", UNTUNED) is None:
             self._keep(UNTUNED, UNTUNED, untuned(self.model, self.settings), {}, time.monotonic())
         todo = self.left() if start else []
         for target, label in [pair for pair in todo if pair[1] == CLEAN]:

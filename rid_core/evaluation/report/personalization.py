@@ -87,12 +87,14 @@ def personalization(raw: Raw) -> Section:
 def _claims(raw: Raw, method: str, model: str, channel: str) -> list[Claim]:
     conditions, found = raw["conditions"], []
     clean = conditions["clean"]["means"]
-    where = f"{method} on {model}{channel}, {len(raw['people'])} people"
     for label, about in raw["protections"].items():
         if "defender" not in about or label not in conditions:
             continue
         means = conditions[label]["means"]
-        found.append(Claim(
+        people = means["ism_zero"]["identities"]
+        where = f"{method} on {model}{channel}, {people} people"
+        # Of partly protected photos the share of the effect counts, which is of the same people.
+        found += [] if "share" in about else [Claim(
             "effect", label,
             f"Trained on photos under {label}, samples are less like the person: ISM "
             f"{interval(means['ism_zero'])} instead of {interval(clean['ism_zero'])} where no face "
@@ -105,7 +107,7 @@ def _claims(raw: Raw, method: str, model: str, channel: str) -> list[Claim]:
             f"counts 0 ({where}).",
             {name: {"protected": means[name], "clean": clean[name]}
              for name in ("ism_zero", "ism_found", "fdfr")},
-        ))  # fmt: skip
+        )]  # fmt: skip
         for row in raw["ratios"]:
             if row["of"] != label or row["zero"].get("value") is None:
                 continue
