@@ -160,11 +160,12 @@ class Run(State):
     def __init__(self, config: TrainConfig, output: Path, processes: int = 1) -> None:
         torch.manual_seed(config.optim.seed)
         section = config.defender
+        self._overrides = dict(section.overrides)
         if section.init is None:
             defender = create_defender(section.preset, **section.overrides)
         else:
             files = section.init if isinstance(section.init, list) else [section.init]
-            defender = _mean([_load(path, section.preset) for path in files])
+            defender, self._overrides = _mean(files, section.preset)
         super().__init__(defender, config, output, processes)
 
     def averaged(self) -> Defender:
@@ -189,7 +190,7 @@ class Run(State):
         card = ModelCard(
             preset=section.preset,
             levels=section.levels,
-            config=dict(section.overrides),
+            config=self._overrides,
             surrogates=surrogates,
             data=f"{portraits} portraits of {self.config.data.folder.name}",
             command=command_line(),
@@ -199,24 +200,30 @@ class Run(State):
         save_checkpoint(self.checkpoint, self.averaged(), card)
 
 
-def _load(path: Path, preset: str) -> Defender:
-    defender, card = load_checkpoint(path)
-    if card.preset != preset:
-        raise RidError(f"{path} holds {card.preset}, but the config trains {preset}")
-    return defender.requires_grad_(True)
-
-
 @torch.no_grad()
-def _mean(defenders: list[Defender]) -> Defender:
+def _mean(files: list[Path], preset: str) -> tuple[Defender, dict[str, Any]]:
     """One network with the mean of all weights (model soups: Wortsman et al., arXiv 2203.05482).
 
     It makes sense for networks that were trained on from the same one.
+
+    Returns:
+        The network, and how it differs from its preset.
+
+    Raises:
+        RidError: another preset, or networks that were built differently.
     """
-    states = [defender.state_dict() for defender in defenders]
-    for name, value in defenders[0].state_dict().items():
+    loaded = [load_checkpoint(path) for path in files]
+    first, built = loaded[0][0], loaded[0][1].config
+    for path, (_, card) in zip(files, loaded, strict=True):
+        if card.preset != preset:
+            raise RidError(f"{path} holds {card.preset}, but the config trains {preset}")
+        if card.config != built:
+            raise RidError(f"{path} is built otherwise than {files[0]}; they have no mean")
+    states = [defender.state_dict() for defender, _ in loaded]
+    for name, value in first.state_dict().items():
         if value.is_floating_point():
             value.copy_(torch.stack([state[name] for state in states]).mean(dim=0))
-    return defenders[0]
+    return first.requires_grad_(True), dict(built)
 
 
 def command_line() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from rid_core.budget import Budget
+from rid_core.checkpoint import find_checkpoint
 from rid_core.cli.evaluate import group
 from rid_core.defenders import Defender
 from rid_core.errors import MissingExtraError, RidError
@@ -22,7 +24,12 @@ from rid_core.evaluation.judges import load_judge
 from rid_core.evaluation.personalization import attack, setup, study
 from rid_core.evaluation.personalization.model import AttackedModel, load_model, model_digest
 from rid_core.evaluation.personalization.noise import random_phase, random_signs
-from rid_core.evaluation.personalization.protections import Protections, to_photos, to_tensor
+from rid_core.evaluation.personalization.protections import (
+    Protections,
+    open_defenders,
+    to_photos,
+    to_tensor,
+)
 from rid_core.evaluation.personalization.records import (
     Record,
     claim,
@@ -314,6 +321,9 @@ def test_of_a_mixed_set_only_a_share_is_protected(
         assert np.array_equal(mixed[count:], target.photos[count:])
         described = protections.describe(label)
         assert described == {**protections.describe("mine"), "share": int(label[-2:])}
+    shutil.copy(find_checkpoint("rid-n"), tmp_path / "rid-n@50.safetensors")
+    with pytest.raises(RidError, match="rename the file, @ stands for shares of photos"):
+        open_defenders((str(tmp_path / "rid-n@50.safetensors"),), None)
     nobody = _protections(tmp_path, diffusers_checkpoint("sd"), defenders={}, shares=(25,))
     assert nobody.labels == ["clean", "aspl", "photoguard", "signs"]
 

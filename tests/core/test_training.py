@@ -194,6 +194,15 @@ def test_training_starts_from_the_mean_of_checkpoints(
     assert not torch.equal(one["to_image.conv.weight"], other["to_image.conv.weight"])
     for name, value in run.averaged().state_dict().items():
         torch.testing.assert_close(value, (one[name] + other[name]) / 2)
+    wider = {**raw["defender"], "overrides": {"width": 16, "detail_width": 4}}  # type: ignore[dict-item]
+    odd = _train({**raw, "defender": wider}, tmp_path / "wider", steps=1)
+    # What a network was built with goes on into the checkpoints that are made from it.
+    bare = {"preset": "rid-n", "levels": 64, "init": str(odd)}
+    again = _train({**raw, "defender": bare}, tmp_path / "again", steps=1)
+    assert load_checkpoint(again)[1].config == wider["overrides"]
+    mixed = {**defender, "init": [str(files[0]), str(odd)]}
+    with pytest.raises(RidError, match=r"is built otherwise than .*; they have no mean"):
+        loop.Run(parse_config({**raw, "defender": mixed}), tmp_path / "odd")
     with pytest.raises(RidError, match=r"defender\.init"):
         parse_config({**raw, "defender": {**defender, "init": []}})
 
