@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from rid_core.checkpoint import ModelCard, load_checkpoint, save_checkpoint
-from rid_core.defenders import Defender, create_defender
+from rid_core.checkpoint import ModelCard, save_checkpoint
+from rid_core.defenders import Defender
 from rid_core.errors import RidError
 from rid_core.files import replacing
 from rid_core.training.config import TrainConfig
+from rid_core.training.initial import initial_defender
 from rid_core.training.settings import TrainingConfig, check
 
 _log = logging.getLogger(__name__)
@@ -159,13 +160,7 @@ class Run(State):
 
     def __init__(self, config: TrainConfig, output: Path, processes: int = 1) -> None:
         torch.manual_seed(config.optim.seed)
-        section = config.defender
-        self._overrides = dict(section.overrides)
-        if section.init is None:
-            defender = create_defender(section.preset, **section.overrides)
-        else:
-            files = section.init if isinstance(section.init, list) else [section.init]
-            defender, self._overrides = _mean(files, section.preset)
+        defender, self._overrides = initial_defender(config.defender)
         super().__init__(defender, config, output, processes)
 
     def averaged(self) -> Defender:
@@ -198,32 +193,6 @@ class Run(State):
             created=datetime.date.today().isoformat(),
         )
         save_checkpoint(self.checkpoint, self.averaged(), card)
-
-
-@torch.no_grad()
-def _mean(files: list[Path], preset: str) -> tuple[Defender, dict[str, Any]]:
-    """One network with the mean of all weights (model soups: Wortsman et al., arXiv 2203.05482).
-
-    It makes sense for networks that were trained on from the same one.
-
-    Returns:
-        The network, and how it differs from its preset.
-
-    Raises:
-        RidError: another preset, or networks that were built differently.
-    """
-    loaded = [load_checkpoint(path) for path in files]
-    first, built = loaded[0][0], loaded[0][1].config
-    for path, (_, card) in zip(files, loaded, strict=True):
-        if card.preset != preset:
-            raise RidError(f"{path} holds {card.preset}, but the config trains {preset}")
-        if card.config != built:
-            raise RidError(f"{path} is built otherwise than {files[0]}; they have no mean")
-    states = [defender.state_dict() for defender, _ in loaded]
-    for name, value in first.state_dict().items():
-        if value.is_floating_point():
-            value.copy_(torch.stack([state[name] for state in states]).mean(dim=0))
-    return first.requires_grad_(True), dict(built)
 
 
 def command_line() -> str:

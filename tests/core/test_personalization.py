@@ -129,6 +129,21 @@ def test_the_prior_keeps_the_class(model: AttackedModel, photos: np.ndarray) -> 
     assert not _same(_weights(with_prior.unet), _weights(without.unet))
 
 
+def test_a_linear_schedule_begins_at_the_same_rate_and_falls(
+    model: AttackedModel, photos: np.ndarray
+) -> None:
+    encoded = model.encode(to_tensor(photos))
+    settings = _settings("dreambooth", steps=3, prior=0.0, text_encoder=False)
+
+    def attacked(scheduler: str, steps: int) -> attack.Personalized:
+        changed = dataclasses.replace(settings, lr_scheduler=scheduler, steps=steps)
+        return attack.personalize(model, encoded, changed, 0)
+
+    one, other = (attacked(scheduler, 3).losses for scheduler in ("linear", "constant"))
+    assert one[:2] == other[:2]  # a loss is of the weights before its step
+    assert one[2] != other[2]
+
+
 def test_a_text_encoder_learns_only_when_asked_to(model: AttackedModel, photos: np.ndarray) -> None:
     encoded = model.encode(to_tensor(photos))
     own = attack.untuned(model, _settings("dreambooth"))
@@ -204,6 +219,7 @@ def test_photos_are_encoded_as_the_surrogate_sees_them(
         ({"class_images": "0"}, "prior preservation needs class_images"),
         ({"instance_prompt": "a photo"}, "needs {}"),
         ({"guidance": "0.5"}, "guidance must be 1 or more"),
+        ({"lr_scheduler": "cosine"}, "known: constant, linear"),
         ({"method": "lora"}, "no setting 'method'"),
     ],
 )

@@ -111,6 +111,7 @@ def personalize(
     with _seeded(seed):
         unet, text_encoder, tokenizer, groups = _prepare(model, settings)
     optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
+    scheduler = _scheduler(optimizer, settings)
     prompts = [settings.prompt, ""]
     use_prior = settings.prior > 0 and prior is not None
     if use_prior:
@@ -135,6 +136,7 @@ def personalize(
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimizer.step()
+        scheduler.step()
         losses.append(loss.detach())
         progress(step + 1, settings.steps)
     curve = torch.stack(losses).tolist()
@@ -143,6 +145,14 @@ def personalize(
     with torch.no_grad():
         states = text_encoder(tokens[:2])[0].detach()
     return Personalized(unet.requires_grad_(False), states, curve)
+
+
+def _scheduler(
+    optimizer: torch.optim.Optimizer, settings: AttackSettings
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """The rates of all groups, step by step."""
+    end = 0.0 if settings.lr_scheduler == "linear" else 1.0
+    return torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, end, settings.steps)
 
 
 def _denoising(
