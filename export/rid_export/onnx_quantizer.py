@@ -5,7 +5,7 @@ What is quantized is the trunk, up to ``delta``; scaling by eps, adding and clam
 - ``fp16``: weights and activations in half precision (ONNX Runtime's converter).
 - ``w8``: weights in int8 per channel, made float again by a DequantizeLinear.
 - ``w8a16``: int8 weights and int16 activations as QDQ, opset 21; for NPUs. ONNX Runtime's CPU
-  kernels compute it in float.
+  kernels compute it in float. A layer that is kept in float is so altogether.
 - ``int8``: QDQ, uint8 activations and weights, per channel (ONNX Runtime's quantizer). With int8
   weights, x86 cores without VNNI add pairs of products in 16 bits, which overflow: rid-s lost 3 dB
   on one. Weights of 7 bits, the usual remedy, cost 0.6 dB everywhere; unsigned weights, which those
@@ -35,7 +35,7 @@ from rid_export.onnx_graph import (
     with_head,
     without_head,
 )
-from rid_export.spec import ACTIVATION_BITS
+from rid_export.spec import ACTIVATION_BITS, ROUNDS_ACTIVATIONS
 
 OPSET_OF_INT16 = 21
 """The first opset whose QuantizeLinear takes int16."""
@@ -114,7 +114,10 @@ class OnnxQuantizer:
                 continue
             if node.name not in self._grids.sources:
                 continue
-            whole = self.precision == "int8" and node.name not in float_layers
+            rounds = self.precision in ROUNDS_ACTIVATIONS
+            if node.name in float_layers and not rounds:
+                continue
+            whole = rounds and node.name not in float_layers
             bias, weight = (constants[name] for name in (node.input[2], node.input[1]))
             fresh = corrected_bias(
                 numpy_helper.to_array(bias),
@@ -132,7 +135,8 @@ class OnnxQuantizer:
         elif self.precision == "w8":
             trunk = self._weights(copy.deepcopy(self._trunk), set(self.layers) - float_layers)
         else:
-            trunk = self._weights(self._integers(float_layers), set(float_layers))
+            rounded = float_layers if self.precision in ROUNDS_ACTIVATIONS else frozenset()
+            trunk = self._weights(self._integers(float_layers), set(rounded))
         model = with_head(trunk, self.exact)
         sort_nodes(model)
         return model

@@ -13,6 +13,7 @@ from rid_export.calibration import chosen_grids, material_for
 from rid_export.fidelity import judge, least_figures
 from rid_export.layers import LayerError, Model, Notes, settle
 from rid_export.sensitivity import Sensitivity, float_order, sensitivity
+from rid_export.spec import ROUNDS_ACTIVATIONS
 
 if TYPE_CHECKING:
     from rid_core.quantization.grids import Grids
@@ -68,7 +69,7 @@ def prepare(graph: ExportGraph, spec: ExportSpec) -> tuple[Grids | None, Yardsti
     material = material_for(spec, graph.material)
     grids = chosen_grids(graph.defender, spec, material)
     measure = None
-    if grids is not None:
+    if grids is not None and spec.precision in ROUNDS_ACTIVATIONS:
         measure = partial(sensitivity, graph.defender, grids, list(material.portraits))
     return grids, Yardstick(material.portraits, round(graph.eps * 255), measure)
 

@@ -15,6 +15,9 @@ SCHEMA = 1
 PRECISIONS = ("fp32", "fp16", "w8", "pal8", "w8a16", "int8")
 ACTIVATION_BITS = {"w8a16": 16, "int8": 8}
 """Of precisions with integer activations, whose ranges are calibrated on images."""
+ROUNDS_ACTIVATIONS = frozenset({"int8"})
+"""Precisions whose noise comes from what layers read and give, not from their weights: a layer that
+is kept in float keeps its int8 weights there, and float weights everywhere else."""
 OUTPUTS = ("protected", "delta")
 LAYOUTS = ("nhwc", "nchw")
 IO = ("float32", "uint8")

@@ -6,7 +6,8 @@ What is quantized is the trunk, up to ``delta``; scaling by eps, adding and clam
 - ``w8``: weights in int8 per channel, made float again when the file is loaded. Quantizing the
   activations at run time instead (dynamic range) was measured as well: 2 to 7 dB worse, six XNNPACK
   partitions instead of one, and no faster.
-- ``w8a16``: int8 weights and int16 activations; for NPUs. XNNPACK has no such kernels.
+- ``w8a16``: int8 weights and int16 activations; for NPUs. XNNPACK has no such kernels. What hurts
+  are the weights, so a layer that is kept in float is so altogether.
 - ``int8``: int8 weights and activations. Residual sums are float32: rounded to 8 bits they lose
   what their smaller term says, 0.5 to 0.8 dB of rid-s, and they cost nothing beside convolutions.
   A layer that is kept in float keeps its int8 weights: what hurts are rounded activations.
@@ -24,7 +25,7 @@ from rid_core.quantization.grids import Grids
 from rid_export.biases import corrected_bias
 from rid_export.flatbuffer import Graph, read_model, write_model
 from rid_export.layers import LayerError, layer_errors, ranked
-from rid_export.spec import ACTIVATION_BITS
+from rid_export.spec import ACTIVATION_BITS, ROUNDS_ACTIVATIONS
 from rid_export.tflite_edits import MOVES, half_constants, repair_outputs, weighted
 from rid_export.tflite_runner import TFLiteRunner, nodes
 
@@ -45,13 +46,12 @@ class TFLiteQuantizer:
         self.exact = data
         self.precision = precision
         self.graph = Graph(read_model(data))
-        self._corrected = data
+        self._grids = grids
         self._trunk = self.graph.trunk("delta")
         self._ranges: dict[str, dict[str, np.ndarray]] | None = None
         if precision in ACTIVATION_BITS:
             assert grids is not None, "activations are calibrated on images"
             self._ranges = self._assign(grids)
-            self._correct_biases(grids)
 
     @property
     def layers(self) -> list[str]:
@@ -85,8 +85,11 @@ class TFLiteQuantizer:
             for name, (low, high) in ends.items()
         }
 
-    def _correct_biases(self, grids: Grids) -> None:
-        """Replace the biases by those of :mod:`rid_export.biases`, for what is built later."""
+    def _corrected(self, float_layers: frozenset[str]) -> bytes:
+        """The model with the biases of :mod:`rid_export.biases` where weights are rounded."""
+        if self._ranges is None or self._grids is None:
+            return self.exact
+        grids, rounds = self._grids, self.precision in ROUNDS_ACTIVATIONS
         graph = Graph(read_model(self.exact))
         for index in self._trunk:
             operator = graph.operators[index]
@@ -95,6 +98,8 @@ class TFLiteQuantizer:
             weight, bias = (int(t) for t in operator.inputs[1:3])
             layer = self.graph.name(int(operator.outputs[0]))
             value, old = graph.constant(weight), graph.constant(bias)
+            if layer in float_layers and not rounds:
+                continue
             if value is None or old is None or value.ndim != 4 or layer not in grids.sources:
                 continue
             # TFLite has the channels that are read last: [O, H, W, I], depthwise [1, H, W, O].
@@ -102,20 +107,22 @@ class TFLiteQuantizer:
             rows = value.transpose(3, 0, 1, 2) if depthwise else np.moveaxis(value, -1, 1)
             fresh = corrected_bias(old, rows, grids.means[grids.sources[layer]], _STEPS)
             graph.tensors[bias].buffer = graph.add_buffer(fresh)
-        self._corrected = write_model(graph.model)
+        return write_model(graph.model)
 
     def build(self, float_layers: frozenset[str] = frozenset()) -> bytes:
         """The quantized model, with some layers left in float."""
         from ai_edge_quantizer import quantizer
 
-        recipe = quantizer.Quantizer(self._corrected)
+        recipe = quantizer.Quantizer(self._corrected(float_layers))
         in_float = self._in_float(float_layers)
         for index in self._trunk:
             operator = self.graph.operators[index]
             if index not in in_float:
                 self._add(recipe, operator, self.precision)
-            elif weighted(self.graph, operator) and self.precision in ACTIVATION_BITS:
+            elif weighted(self.graph, operator) and self.precision in ROUNDS_ACTIVATIONS:
                 self._add(recipe, operator, "w8")
+        if not recipe.get_quantization_recipe():  # every layer is to stay in float
+            return self.exact
         result = recipe.quantize(self._ranges, enable_progress_report=False)
         quantized = Graph(read_model(bytes(result.quantized_model)))
         repair_outputs(quantized)

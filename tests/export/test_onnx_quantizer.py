@@ -85,6 +85,12 @@ def test_layers_in_float_keep_small_weights(small_onnx: Any, truth: Any) -> None
     assert after > before + 3
 
 
+def test_with_16_bits_layers_in_float_are_float_altogether(small_onnx: Any, truth: Any) -> None:
+    quantizer = OnnxQuantizer(small_onnx[1], "w8a16", small_onnx[2])
+    spared = quantizer.build(frozenset(quantizer.layers))
+    assert judge(OnnxRunner(spared).delta, *truth, 6)["delta_sqnr_db"] > 60
+
+
 def test_notes_tell_before_and_after(small_onnx: Any, small_images: Any) -> None:
     from rid_export.sensitivity import sensitivity
 

@@ -79,6 +79,12 @@ def test_layers_in_float_keep_small_weights(small_tflite: Any, truth: Any) -> No
     assert after > before + 3
 
 
+def test_with_16_bits_layers_in_float_are_float_altogether(small_tflite: Any, truth: Any) -> None:
+    quantizer = TFLiteQuantizer(small_tflite[1], "w8a16", small_tflite[2])
+    spared = quantizer.build(frozenset(quantizer.layers))
+    assert judge(TFLiteRunner(spared, keep=False).delta, *truth, 6)["delta_sqnr_db"] > 60
+
+
 def test_ranges_come_from_the_grids(small_tflite: Any, truth: Any) -> None:
     """A planted fault: the grid of one tensor is ten times too narrow."""
     import dataclasses
