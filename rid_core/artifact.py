@@ -131,7 +131,8 @@ class ArtifactMetadata:
         network: SHA-256 of the file outside the metadata block; empty until it is sealed.
         calibration: digest of the calibration images; null if nothing was calibrated.
         unfit: why the file must not be shipped, such as a calibration on noise; null if it may.
-        float_layers: layers kept in float because the file would not have passed without.
+        float_layers: layers kept in float, because the file would not have passed without, or
+            because 8 bits would not make them faster.
         tools: versions of what made it.
         parity: one entry per runtime that checked it.
         version: of this package.

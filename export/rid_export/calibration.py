@@ -17,7 +17,8 @@ import numpy as np
 
 from rid_core import cover, photo
 from rid_core.errors import RidError
-from rid_export.portraits import View, bundled_files, bundled_portraits, read_folder, tone_curve
+from rid_core.quantization.views import spread
+from rid_export.portraits import bundled_files, bundled_portraits, read_folder
 from rid_export.spec import ACTIVATION_BITS, NOISE, ExportSpec
 
 if TYPE_CHECKING:
@@ -113,16 +114,8 @@ def make_calibration(source: str | None, samples: int, side: int) -> Calibration
                 f"{source} has no usable photo{skipped}: name a folder of portraits (JPEG, PNG, "
                 "WebP) with --calib, or leave it out for the bundled ones"
             )
-    images = np.empty((samples, side, side, 3), np.uint8)
-    random = np.random.default_rng(_SEED)
-    for index in range(samples):
-        chosen = pixels[index % len(pixels)]
-        if index < len(pixels):
-            images[index] = View().apply(chosen, side)
-        else:
-            images[index] = _augmented(chosen, side, random)
     used = min(len(pixels), samples)
-    return Calibration(images, f"{samples} views of {used} {kind}{skipped}")
+    return Calibration(spread(pixels, samples, side), f"{samples} views of {used} {kind}{skipped}")
 
 
 def _working_view(pixels: np.ndarray, side: int) -> np.ndarray:
@@ -132,23 +125,6 @@ def _working_view(pixels: np.ndarray, side: int) -> np.ndarray:
         return pixels
     view: np.ndarray = np.rint(cover.resample(pixels, height, width)).clip(0, 255)
     return view.astype(np.uint8)
-
-
-def _augmented(pixels: np.ndarray, side: int, random: np.random.Generator) -> np.ndarray:
-    """A random crop, mirrored or not, of another exposure, contrast and colour temperature."""
-    view = View(
-        scale=float(random.uniform(0.4, 1.0)),
-        x=float(random.random()),
-        y=float(random.random()),
-        flip=bool(random.random() < 0.5),
-    )
-    square = view.apply(pixels, side)
-    exposure = np.exp(random.uniform(np.log(0.4), np.log(2.0)))
-    gamma = float(np.exp(random.uniform(-0.3, 0.3)))
-    warmth = np.exp(random.uniform(-0.25, 0.25))
-    for colour, gain in enumerate((warmth, 1, 1 / warmth)):
-        square[..., colour] = tone_curve(float(exposure * gain), gamma)[square[..., colour]]
-    return square
 
 
 def chosen_grids(defender: Defender, spec: ExportSpec, material: Material) -> Grids | None:

@@ -176,7 +176,7 @@ def _child(request: dict[str, str]) -> None:
         card,
         calibration=material.digest if material else None,
         unfit=material.unfit if material else None,
-        float_layers=notes.float_layers if notes is not None else (),
+        float_layers=notes.in_float if notes is not None else (),
     )
     target.embed(path, padded(document))
 

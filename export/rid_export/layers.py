@@ -95,21 +95,29 @@ class Notes:
 
     Attributes:
         float_layers: kept in float so that the gate holds.
-        before: figures with no layer in float.
+        before: figures without these.
         after: figures of the file.
         layers: of the file, in order.
+        idle_layers: in float because 8 bits would not make them faster.
     """
 
     float_layers: tuple[str, ...] = ()
     before: Mapping[str, float] = field(default_factory=dict)
     after: Mapping[str, float] = field(default_factory=dict)
     layers: tuple[LayerError, ...] = ()
+    idle_layers: tuple[str, ...] = ()
+
+    @property
+    def in_float(self) -> tuple[str, ...]:
+        """All layers in float, for either reason."""
+        return (*self.idle_layers, *self.float_layers)
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Notes:
         """Of the JSON form that ``dataclasses.asdict`` gives."""
         rows = tuple(LayerError(**row) for row in raw["layers"])
-        return cls(tuple(raw["float_layers"]), raw["before"], raw["after"], rows)
+        idle = tuple(raw["idle_layers"])
+        return cls(tuple(raw["float_layers"]), raw["before"], raw["after"], rows, idle)
 
 
 class Activations(Protocol):
@@ -188,7 +196,7 @@ class Settled(Generic[Model]):
 
     Attributes:
         model: as good as it got.
-        before: its figures with no layer in float.
+        before: its figures before any layer was kept in float.
         after: its figures now.
         float_layers: kept in float.
     """

@@ -57,6 +57,7 @@ class OnnxQuantizer:
         """
         self.exact = model
         self.precision = precision
+        self.idle: frozenset[str] = frozenset()
         self._trunk = without_head(model)
         self._grids = grids
         self._ranges: dict[str, tuple[float, float]] = {}

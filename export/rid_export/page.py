@@ -154,6 +154,9 @@ def _errors(shown: Shown, story: Story) -> str:
     median, high, worst = plots.quantiles(error)
     remarks = "".join(f"<p>{_text(line)}</p>" for line in shown.result.remarks)
     notes = shown.result.notes
+    if notes is not None and notes.idle_layers:
+        names = _text(", ".join(notes.idle_layers))
+        remarks += f"<p>in float, as 8 bits are no faster there: {names}</p>"
     if notes is not None and notes.float_layers:
         before, after = notes.before["delta_sqnr_db"], notes.after["delta_sqnr_db"]
         names = _text(", ".join(notes.float_layers))
@@ -176,7 +179,7 @@ def _layers(notes: Notes | None) -> str:
     """What quantization did to every layer, folded up; nothing if nothing was quantized."""
     if notes is None or not notes.layers:
         return ""
-    kept = set(notes.float_layers)
+    kept = set(notes.in_float)
     worst = max(notes.layers, key=lambda row: row.added)
     rows = "".join(
         f"<tr><th scope='row'>{_text(row.name)}{' (float)' if row.name in kept else ''}</th>"

@@ -9,50 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from rid_core import cover, photo
+from rid_core import photo
 from rid_core.errors import RidError
+from rid_core.quantization.views import View
 
 LEAST_VIEWS = 8
 """The gate runs on at least this many images."""
-
-
-@dataclass(frozen=True)
-class View:
-    """A deterministic way to look at a portrait, different enough to be another test.
-
-    Attributes:
-        scale: side of the square that is cut out, as a share of the portrait's shorter side.
-        x: where the square lies horizontally, from 0 (left) to 1 (right).
-        y: where it lies vertically, from 0 (top) to 1 (bottom).
-        flip: whether it is mirrored.
-        exposure: factor in linear light, about ``value ** 2.2``; 1 changes nothing.
-    """
-
-    scale: float = 1.0
-    x: float = 0.5
-    y: float = 0.5
-    flip: bool = False
-    exposure: float = 1.0
-
-    def apply(self, pixels: np.ndarray, side: int) -> np.ndarray:
-        """uint8 RGB [H, W, 3] -> uint8 RGB [side, side, 3]."""
-        height, width = pixels.shape[:2]
-        size = max(round(min(height, width) * self.scale), 1)
-        top, left = round((height - size) * self.y), round((width - size) * self.x)
-        square = pixels[top : top + size, left : left + size]
-        if self.flip:
-            square = square[:, ::-1]
-        if size != side:
-            square = cover.resample(np.ascontiguousarray(square), side, side)
-        levels: np.ndarray = np.rint(square).clip(0, 255).astype(np.uint8)
-        return np.ascontiguousarray(tone_curve(self.exposure)[levels])
-
-
-def tone_curve(exposure: float, gamma: float = 1.0) -> np.ndarray:
-    """uint8 [256]: what becomes of each 8-bit level by an exposure in linear light and a gamma."""
-    unit = np.arange(256) / 255 * exposure ** (1 / 2.2)
-    curve: np.ndarray = np.rint(255 * np.clip(unit, 0, 1) ** gamma).astype(np.uint8)
-    return curve
 
 
 VIEWS = (

@@ -35,6 +35,10 @@ class Quantizer(Protocol[Model]):
     exact: Model
     precision: str
 
+    @property
+    def idle(self) -> frozenset[str]:
+        """Layers that are no faster in 8 bits; they stay in float whatever the gate says."""
+
     def build(self, float_layers: frozenset[str] = frozenset()) -> Model:
         """The quantized model, with some layers left in float."""
 
@@ -80,16 +84,22 @@ def quantize(quantizer: Quantizer[Model], yardstick: Yardstick) -> tuple[Model, 
     looked_into = images[:_LOOKED_INTO]
     exact = quantizer.predictor(quantizer.exact)
     truth = [exact(image) for image in images]
-    measure = yardstick.measure
+    measure, idle = yardstick.measure, quantizer.idle
     settled = settle(
-        quantizer.build,
+        lambda layers: quantizer.build(layers | idle),
         lambda model: judge(quantizer.predictor(model), images, truth, yardstick.levels),
-        lambda model: quantizer.ranked(quantizer.errors(model, looked_into)),
+        lambda model: [
+            row
+            for row in quantizer.ranked(quantizer.errors(model, looked_into))
+            if row.name not in idle
+        ],
         least_figures(quantizer.precision),
-        plan=None if measure is None else lambda: float_order(measure()),
+        plan=None if measure is None else lambda: float_order(measure(), idle),
     )
     rows = tuple(quantizer.errors(settled.model, looked_into))
-    return settled.model, Notes(settled.float_layers, settled.before, settled.after, rows)
+    return settled.model, Notes(
+        settled.float_layers, settled.before, settled.after, rows, tuple(sorted(idle))
+    )
 
 
 def images_of(pixels: np.ndarray) -> Iterator[np.ndarray]:

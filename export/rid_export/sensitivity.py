@@ -64,7 +64,7 @@ def sensitivity(
     return Sensitivity(noise, calibrated.sources, calibrated.products)
 
 
-def float_order(measured: Sensitivity) -> list[str]:
+def float_order(measured: Sensitivity, idle: frozenset[str] = frozenset()) -> list[str]:
     """In which order layers should be kept in float, the most worth first.
 
     What a layer gives is rounded unless it and all layers that read it are in float; what else a
@@ -73,9 +73,10 @@ def float_order(measured: Sensitivity) -> list[str]:
 
     Args:
         measured: of :func:`sensitivity`.
+        idle: layers that are in float anyway.
 
     Returns:
-        Layers with at most :data:`MOST_IN_FLOAT` of the multiply-adds.
+        Layers which, with ``idle``, have at most :data:`MOST_IN_FLOAT` of the multiply-adds.
     """
     total = sum(measured.products.values())
     readers: dict[str, set[str]] = {}
@@ -98,7 +99,7 @@ def float_order(measured: Sensitivity) -> list[str]:
         return sum(measured.products[name] + _OVERHEAD * total for name in layers)
 
     order: list[str] = []
-    kept: frozenset[str] = frozenset()
+    kept = idle
     while True:
         left = noise(kept)
         worth = {

@@ -25,6 +25,7 @@ from rid_core.errors import RidError
 from rid_core.quantization.equalization import equalized
 from rid_core.quantization.grids import Grids, calibrate, window
 from rid_core.quantization.rounding import Rounding
+from rid_core.quantization.views import draw_tones, spread
 from rid_core.training.config import DataSection
 from rid_core.training.data import CropDataset, list_portraits, load_rgb
 from rid_core.training.fit import Task, accelerator_for, fit, on_first
@@ -50,6 +51,8 @@ class QuantizationSection(Section):
     """Ranges of activations are chosen anew every so many steps."""
     samples: int = Field(16, ge=1, le=1024)
     """Photos they are chosen on."""
+    views: int = Field(64, ge=1, le=4096)
+    """Views of these photos, in other crops and other light; at least one of each."""
     drift: float = Field(1.0, ge=0)
     """Weight of staying what the network was, beside 1 for being its own int8 form."""
 
@@ -160,7 +163,8 @@ class QatTask(Task):
         """
         self._teacher, self.card = load_checkpoint(find_checkpoint(config.teacher))
         chosen = paths[:: max(len(paths) // config.quantization.samples, 1)]
-        self.photos = [np.array(load_rgb(p, _SIDE)) for p in chosen[: config.quantization.samples]]
+        photos = [np.array(load_rgb(p, _SIDE)) for p in chosen[: config.quantization.samples]]
+        self.photos = list(spread(photos, max(config.quantization.views, len(photos)), _SIDE))
         data = config.data
         self.samples = CropDataset(paths, data.crop, data.short_side, config.optim.seed)
         self.workers = data.workers
@@ -180,8 +184,9 @@ class QatTask(Task):
 
     def losses(self, network: torch.nn.Module, batch: Sequence[Tensor], step: int) -> Losses:
         """``rounding`` and ``drift``, mean squares of differences of unit perturbations."""
-        image = batch[0].to(self._device, memory_format=torch.channels_last)
         seed = int(batch[1][0])
+        image = _in_other_light(batch[0], seed)
+        image = image.to(self._device, memory_format=torch.channels_last)
         with torch.no_grad():
             wanted = _drawn(self._teacher, image, seed)
         plain = _drawn(network, image, seed)
@@ -257,6 +262,17 @@ class QatTask(Task):
         path = self.state.output / f"{self.card.preset}.safetensors"
         save_checkpoint(path, network, card)
         return path
+
+
+def _in_other_light(image: Tensor, seed: int) -> Tensor:
+    """Every second photo of a batch [B, 3, H, W] of whole levels, in another tone."""
+    random = np.random.default_rng(seed)
+    toned = image.clone()
+    for photo in toned[1::2]:
+        levels = (photo * 255).round().long()
+        for colour, curve in enumerate(draw_tones(random)):
+            photo[colour] = torch.from_numpy(curve)[levels[colour]].to(photo) / 255
+    return toned
 
 
 def _drawn(network: torch.nn.Module, image: Tensor, seed: int) -> Tensor:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -73,6 +74,27 @@ def test_fine_tuning_takes_rounding_noise_away(
     found = load_checkpoint(path)[1].figures["qat"]
     assert found["int8_sqnr_db"] > before + 0.2, (found, before)
     assert found["teacher_sqnr_db"] > 15
+
+
+def test_ranges_are_chosen_on_views_in_other_light(teacher: Path, portraits: Path) -> None:
+    config = _config(teacher, portraits, "quantization.views=12")
+    task = qat.QatTask(config, teacher.parent, list_portraits(portraits, []))
+    assert [photo.shape for photo in task.photos] == [(256, 256, 3)] * 12
+    plain, toned = (
+        np.ptp([photo.mean() for photo in part]) for part in (task.photos[:2], task.photos[2:])
+    )
+    assert toned > 2 * plain
+
+
+def test_every_second_photo_of_a_batch_is_seen_in_other_light(portraits: Path) -> None:
+    crops = qat.CropDataset(list_portraits(portraits, []), 64, (96, 128), 0)
+    photos = torch.stack([crops[n][0] for n in range(4)])
+    toned = qat._in_other_light(photos, 3)
+    assert torch.equal(toned[::2], photos[::2])
+    assert all(not torch.equal(toned[n], photos[n]) for n in (1, 3))
+    assert torch.equal((toned * 255).round() / 255, toned)
+    assert torch.equal(toned, qat._in_other_light(photos, 3))
+    assert not torch.equal(toned, qat._in_other_light(photos, 4))
 
 
 def test_settings_have_defaults_of_their_own(teacher: Path, portraits: Path) -> None:

@@ -30,6 +30,15 @@ def test_small_layers_come_first() -> None:
     assert float_order(chain(noise, {"a": 90, "b": 40, "c": 1}))[0] == "c"
 
 
+def test_layers_that_are_in_float_anyway_are_not_planned_and_count() -> None:
+    noise = dict.fromkeys(("a.input", "a", "b", "c.input", "c"), 1e-3)
+    assert float_order(chain(noise, {"a": 10, "b": 60, "c": 30}), frozenset("c")) == ["a"]
+    sizes = {"a": 50, "b": 20, "c": 30}
+    assert "a" not in float_order(chain(noise, sizes), frozenset("c"))  # 80 % would be in float
+    quiet = dict.fromkeys(noise, 0.0) | {"a": 1e-3}
+    assert float_order(chain(quiet), frozenset("b")) == ["a"]  # its reader is in float already
+
+
 def test_most_of_the_network_stays_in_integers() -> None:
     noise = dict.fromkeys(("a.input", "a", "b", "c.input", "c"), 1e-3)
     found = float_order(chain(noise, {"a": 40, "b": 40, "c": 20}))

@@ -123,6 +123,33 @@ def test_notes_tell_before_and_after(small_tflite: Any, small_images: Any) -> No
     assert Counter(row.kind for row in notes.layers)["CONV_2D"] > 5
 
 
+def test_what_8_bits_do_not_make_faster_is_in_float_even_if_the_gate_does_not_ask(
+    small_tflite: Any, small_images: Any
+) -> None:
+    from unittest.mock import patch
+
+    _, data, grids = small_tflite
+    quantizer = TFLiteQuantizer(data, "int8", grids)
+    with patch("rid_export.quantization.least_figures", return_value={"delta_sqnr_db": 1.0}):
+        made, notes = quantize(quantizer, Yardstick(small_images[0], 6))
+    assert (notes.float_layers, notes.before) == ((), notes.after)
+    assert "stem" in notes.idle_layers
+    assert "inner.0.expand" not in notes.idle_layers
+    assert set(notes.in_float) == quantizer.idle
+    graph = Graph(read_model(made))
+    depthwise, dense = set(), set()
+    for operator in graph.operators:
+        kind, dtype = graph.kind(operator), str(graph.dtype(int(operator.outputs[0])))
+        if kind == "DEPTHWISE_CONV_2D":
+            depthwise.add(dtype)
+        elif kind == "CONV_2D":
+            photo = graph.tensors[int(operator.inputs[1])].shape[-1] == 3
+            (depthwise if photo else dense).add(dtype)
+    assert (depthwise, dense) == ({"float32"}, {"int8"})
+    for precision in ("fp16", "w8", "w8a16"):
+        assert not TFLiteQuantizer(data, precision, grids_for(precision, small_tflite)).idle
+
+
 def test_codes_of_places_are_stored_in_half_precision(small_tflite: Any) -> None:
     graph = Graph(read_model(TFLiteQuantizer(small_tflite[1], "int8", small_tflite[2]).build()))
     halves = [n for n in range(len(graph.tensors)) if graph.dtype(n) == np.float16]

@@ -63,6 +63,7 @@ class WeightQuantizer:
             precision: of the weights.
         """
         self.precision = precision
+        self.idle: frozenset[str] = frozenset()
         self.names = names
         self._spec = model.get_spec()
         self._scratch = scratch
