@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from rid_core.checkpoint import ModelCard, load_checkpoint
+from rid_core.checkpoint import ModelCard, find_checkpoint, load_checkpoint
 from rid_core.defenders import Defender, create_defender
 from rid_core.defenders.mobile import MobileDefender, ShuffleUp
 from rid_core.errors import RidError
@@ -60,7 +60,7 @@ def mean_of(files: list[Path]) -> tuple[Defender, ModelCard]:
     Raises:
         RidError: networks that were built differently.
     """
-    loaded = [load_checkpoint(path) for path in files]
+    loaded = [load_checkpoint(find_checkpoint(path)) for path in files]
     first, card = loaded[0]
     for path, (defender, _) in zip(files, loaded, strict=True):
         if defender.config != first.config:

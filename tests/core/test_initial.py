@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from rid_core.checkpoint import ModelCard, save_checkpoint
+from rid_core.checkpoint import (
+    ModelCard,
+    find_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+    weights_digest,
+)
 from rid_core.defenders import Defender, create_defender
 from rid_core.errors import RidError
 from rid_core.training.config import DefenderSection
@@ -51,6 +57,12 @@ def test_a_grown_network_computes_what_the_small_one_did_and_can_learn(
         optimizer.step()
     still = [n for n, p in large.named_parameters() if p.grad is None or not bool(p.grad.any())]
     assert not still
+
+
+def test_a_bundled_preset_can_be_named() -> None:
+    found, _ = initial_defender(DefenderSection(preset="rid-n", init=Path("rid-n")))
+    bundled, _ = load_checkpoint(find_checkpoint("rid-n"))
+    assert weights_digest(found) == weights_digest(bundled)
 
 
 @pytest.mark.parametrize(

@@ -342,6 +342,8 @@ def _double_tflite(path: Path, of_weights: bool) -> None:
         operator
         for operator in graph.operators
         if model.operatorCodes[operator.opcodeIndex].builtinCode == wanted
+        # The first convolution computes in float; its weights have been made so before it.
+        and (not of_weights or graph.tensors[operator.inputs[1]].quantization is not None)
     )
     # Whatever reads an activation decodes it as it was stored, so that a larger scale would only be
     # coarser. A smaller one saturates.
