@@ -99,7 +99,7 @@ def float_order(measured: Sensitivity, idle: frozenset[str] = frozenset()) -> li
         return sum(measured.products[name] + _OVERHEAD * total for name in layers)
 
     order: list[str] = []
-    kept = idle
+    kept = idle & measured.products.keys()
     while True:
         left = noise(kept)
         worth = {

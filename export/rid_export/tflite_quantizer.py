@@ -63,12 +63,13 @@ class TFLiteQuantizer:
     @property
     def layers(self) -> list[str]:
         """Names of the layers that may be kept in float: those with weights."""
+        return [self.graph.name(int(operator.outputs[0])) for operator in self._weighted]
+
+    @property
+    def _weighted(self) -> list[Any]:
+        """Operators of the trunk that have weights."""
         operators = (self.graph.operators[index] for index in self._trunk)
-        return [
-            self.graph.name(int(operator.outputs[0]))
-            for operator in operators
-            if weighted(self.graph, operator)
-        ]
+        return [operator for operator in operators if weighted(self.graph, operator)]
 
     @property
     def idle(self) -> frozenset[str]:
@@ -76,14 +77,10 @@ class TFLiteQuantizer:
         if self.precision != "int8":
             return frozenset()
         found = set()
-        for index in self._trunk:
-            operator = self.graph.operators[index]
-            if not weighted(self.graph, operator):
-                continue
-            weight = self.graph.constant(int(operator.inputs[1]))
-            assert weight is not None
+        for operator in self._weighted:
+            channels = self.graph.tensors[int(operator.inputs[1])].shape[-1]
             alone = self.graph.kind(operator) == "DEPTHWISE_CONV_2D"
-            if alone or weight.shape[-1] < _DOT_PRODUCT:
+            if alone or channels < _DOT_PRODUCT:
                 found.add(self.graph.name(int(operator.outputs[0])))
         return frozenset(found)
 
