@@ -163,7 +163,7 @@ def robustness(
     if pgd_steps:
         first = surrogates[0]
         makers[f"pgd-{pgd_steps}"] = (
-            shift.pgd_protection(first, budget, pgd_steps), [first.name]
+            shift.slow_protection("pgd", first, budget, {"steps": pgd_steps}), [first.name]
         )  # fmt: skip
     for name, (defender, card) in loaded.items():
         makers[name] = (shift.defender_protection(defender), card.surrogates)

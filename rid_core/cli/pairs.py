@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rid_core.cli.common import CONTEXT
-from rid_core.errors import MissingExtraError, RidError
+from rid_core.cli.common import CONTEXT, read_settings
+from rid_core.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from rid_core.surrogates import Ensemble
@@ -89,7 +88,7 @@ def pairs(
         output=output,
         levels=levels or (training.defender.levels if training else 8),
         size=size,
-        settings=_settings(assignments),
+        settings=read_settings(assignments),
         exclude=training.data.exclude if training and data is None else [],
         batch=batch,
         limit=limit,
@@ -117,17 +116,3 @@ def _ensemble(paths: tuple[str, ...], training: Any) -> Ensemble:
         return Ensemble([])
     members = [load_surrogate(s.kind, **(s.model_extra or {})) for s in training.surrogate]
     return Ensemble(members, training.ensemble.mode, training.ensemble.offload)
-
-
-def _settings(assignments: tuple[str, ...]) -> dict[str, Any]:
-    """``steps=100`` and the like, values in TOML; a bare word is a string."""
-    settings: dict[str, Any] = {}
-    for assignment in assignments:
-        key, found, value = assignment.partition("=")
-        if not found:
-            raise RidError(f"--set takes key=value, not {assignment!r}")
-        try:
-            settings[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            settings[key] = value
-    return settings

@@ -75,3 +75,10 @@ def rounded(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [rounded(item) for item in value]
     return value
+
+
+def exact(value: Any) -> Any:
+    """Floats as text: figures are rounded to four places when written, and rates are smaller."""
+    if isinstance(value, dict):
+        return {key: exact(item) for key, item in value.items()}
+    return f"{value:g}" if isinstance(value, float) else value

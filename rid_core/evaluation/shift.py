@@ -1,5 +1,5 @@
 """Relative latent shift of protected portraits, with what it is worth only beside: the shift by
-random signs and by slow PGD at the same bound, after the channel, and how visible each is.
+random signs and by slow methods at the same bound, after the channel, and how visible each is.
 
 The shift is a proxy: it says how far an encoder's latent moved, not what personalization makes of
 it, and it holds for the encoders it was measured on.
@@ -7,9 +7,11 @@ it, and it holds for the encoders it was measured on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,10 +20,11 @@ from torch import Tensor
 from rid_core.budget import Budget
 from rid_core.channel import Step, real_jpeg, resize_and_back, round_to_levels
 from rid_core.defenders import Defender
+from rid_core.evaluation.metrics import denoising_rise
 from rid_core.evaluation.spectrum import power_spectrum, spectral_peak
-from rid_core.imagewise.pgd import encoder_pgd
+from rid_core.imagewise import protect
 from rid_core.objectives import bordering, cellularity, dissimilarity
-from rid_core.surrogates import Surrogate, relative_shift
+from rid_core.surrogates import DiffusionSurrogate, Ensemble, Surrogate, relative_shift
 from rid_core.training.data import list_portraits, load_rgb, to_tensor
 
 _LEAST = 1e-10
@@ -63,6 +66,8 @@ class Row:
         cellularity: see :func:`rid_core.objectives.cellularity`.
         bordering: see :func:`rid_core.objectives.bordering`.
         shift: by encoder, then by step of the channel.
+        denoising: by diffusion model, how many times its clean value the training loss is, see
+            :func:`rid_core.evaluation.metrics.denoising_rise`; mean over images.
     """
 
     psnr: float
@@ -72,6 +77,24 @@ class Row:
     cellularity: float
     bordering: float
     shift: dict[str, dict[str, Shift]] = field(default_factory=dict)
+    denoising: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One protection against another, at the same bound on the same photos.
+
+    Attributes:
+        shift: from the clean photo after the same step, as a multiple of the other's; by encoder,
+            then by step of the channel.
+        ssim: this one's less the other's.
+        denoising: the rise of the training loss above its clean value as a share of the other's, by
+            diffusion model; NaN where the other does not raise it.
+    """
+
+    shift: dict[str, dict[str, float]]
+    ssim: float
+    denoising: dict[str, float]
 
 
 def random_signs(image: Tensor) -> Tensor:
@@ -92,9 +115,12 @@ def defender_protection(defender: Defender) -> Protection:
     return protect
 
 
-def pgd_protection(surrogate: Surrogate, budget: Budget, steps: int) -> Protection:
-    """PGD on one surrogate's encoder as a protection."""
-    return lambda image: encoder_pgd(image, surrogate, budget, steps)
+def slow_protection(
+    method: str, surrogate: Surrogate, budget: Budget, settings: Mapping[str, Any]
+) -> Protection:
+    """A slow method of :mod:`rid_core.imagewise` on one surrogate as a protection."""
+    ensemble = Ensemble([surrogate])
+    return lambda image: protect(method, image, ensemble, budget, **settings)
 
 
 def load_images(
@@ -123,7 +149,7 @@ def measure(
     Args:
         protection: what makes the perturbation.
         images: [1, 3, H, W] in [0, 1], one size.
-        surrogates: encoders to measure on.
+        surrogates: encoders to measure on; of whole diffusion models the training loss too.
         budget: the bound.
         on_image: called after each image.
 
@@ -134,6 +160,8 @@ def measure(
     shifts: dict[str, dict[str, list[tuple[float, float]]]] = {
         s.name: {name: [] for name in CHANNELS} for s in surrogates
     }
+    whole = [s for s in surrogates if isinstance(s, DiffusionSurrogate) and s.denoiser is not None]
+    rises: dict[str, list[float]] = {s.name: [] for s in whole}
     for image in images:
         unit = protection(image)
         protected = round_to_levels(budget.apply(image, unit))
@@ -150,6 +178,8 @@ def measure(
                         relative_shift(surrogate.encode(step(image)), after).item(),
                     )
                     shifts[surrogate.name][name].append(pair)
+            for model in whole:
+                rises[model.name].append(denoising_rise(model, image, protected))
         on_image()
     perturbations = torch.cat(units)
     power = power_spectrum(perturbations)
@@ -170,6 +200,7 @@ def measure(
             }
             for encoder, by_channel in shifts.items()
         },
+        denoising={model: float(np.mean(values)) for model, values in rises.items()},
     )
     return row, power
 
@@ -180,6 +211,7 @@ def table(rows: dict[str, Row], floor: str = "random") -> str:
     encoders = list(base.shift)
     head = ["protection", "PSNR", "SSIM", "peak dB", "cells", "border"]
     head += [f"{encoder} {name}" for encoder in encoders for name in CHANNELS]
+    head += [f"{model} denoising" for model in base.denoising]
     lines = [head]
     for label, row in rows.items():
         cells = [label, f"{row.psnr:.2f}", f"{row.ssim:.3f}", f"{row.spectral_peak_db:.1f}"]
@@ -194,8 +226,47 @@ def table(rows: dict[str, Row], floor: str = "random") -> str:
                     if name == "plain"
                     else f"{value.against_same_channel:.3f} (x{ratio:.1f}, x{total:.1f})"
                 )
+        cells += [f"x{rise:.2f}" for rise in row.denoising.values()]
         lines.append(cells)
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    return _aligned(lines)
+
+
+def compare(row: Row, other: Row) -> Comparison:
+    """Hold one protection against another."""
+    return Comparison(
+        shift={
+            encoder: {
+                name: own.against_same_channel / other.shift[encoder][name].against_same_channel
+                for name, own in by_channel.items()
+            }
+            for encoder, by_channel in row.shift.items()
+        },
+        ssim=row.ssim - other.ssim,
+        denoising={
+            model: (rise - 1) / (other.denoising[model] - 1)
+            if other.denoising[model] > 1
+            else math.nan
+            for model, rise in row.denoising.items()
+        },
+    )
+
+
+def comparison_table(compared: Mapping[str, Comparison]) -> str:
+    """Comparisons with one and the same other protection as text."""
+    first = next(iter(compared.values()))
+    head = ["protection", "SSIM"]
+    head += [f"{encoder} {name}" for encoder in first.shift for name in CHANNELS]
+    lines = [head + [f"{model} denoising" for model in first.denoising]]
+    for label, one in compared.items():
+        cells = [label, f"{one.ssim:+.3f}"]
+        cells += [f"{one.shift[encoder][name]:.2f}" for encoder in one.shift for name in CHANNELS]
+        lines.append(cells + [f"{share:.2f}" for share in one.denoising.values()])
+    return _aligned(lines)
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as text, columns padded."""
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines

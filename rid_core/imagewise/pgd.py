@@ -9,8 +9,6 @@ from torch import Tensor
 
 from rid_core.budget import Budget
 from rid_core.imagewise.chance import Chance
-from rid_core.objectives import encoder_shift
-from rid_core.surrogates import Surrogate
 
 Loss = Callable[[Tensor], Tensor]
 """Protected batch [B, 3, H, W] in [0, 1] -> loss of each image, [B], lower is better."""
@@ -58,24 +56,3 @@ def pgd(
         share = step if last_step is None else step + (last_step - step) * number / steps
         unit = (unit.detach() - share * gradient.sign()).clamp(-1, 1)
     return unit.detach()
-
-
-def encoder_pgd(image: Tensor, surrogate: Surrogate, budget: Budget, steps: int = 40) -> Tensor:
-    """PGD on the surrogate's encoder, untargeted (PhotoGuard, arXiv 2302.06588).
-
-    Args:
-        image: [B, 3, H, W] in [0, 1].
-        surrogate: whose latent is shifted.
-        budget: the bound.
-        steps: sign-gradient steps.
-
-    Returns:
-        Unit perturbation in [-1, 1], same shape.
-    """
-    with torch.no_grad():
-        reference = surrogate.encode(image)
-
-    def loss(protected: Tensor) -> Tensor:
-        return encoder_shift(reference, surrogate.encode(protected))
-
-    return pgd(image, loss, budget, steps=steps)

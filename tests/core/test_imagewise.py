@@ -12,7 +12,7 @@ from rid_core.budget import Budget
 from rid_core.errors import RidError
 from rid_core.imagewise import list_methods, protect
 from rid_core.imagewise.chance import Chance
-from rid_core.imagewise.pgd import encoder_pgd, pgd
+from rid_core.imagewise.pgd import pgd
 from rid_core.imagewise.registry import settings_of
 from rid_core.surrogates import DiffusionSurrogate, Ensemble, load_surrogate, relative_shift
 
@@ -80,10 +80,11 @@ def test_pgd_on_an_encoder_beats_random_signs(
     def shift(unit: torch.Tensor) -> float:
         return relative_shift(reference, surrogate.encode(budget.apply(image, unit))).item()
 
-    unit = encoder_pgd(image, surrogate, budget, steps=10)
+    unit = protect("pgd", image, Ensemble([surrogate]), budget, steps=10)
     assert unit.abs().max() <= 1
     assert shift(unit) > 2 * shift(signs)
-    assert torch.equal(unit, encoder_pgd(image, surrogate, budget, steps=10))
+    again = protect("pgd", image, Ensemble([surrogate]), budget, steps=10)
+    assert torch.equal(unit, again)
 
 
 @pytest.mark.parametrize("name", sorted(SHORT))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,11 @@ from rid_core.budget import Budget
 from rid_core.checkpoint import ModelCard, load_checkpoint, save_checkpoint
 from rid_core.cli.evaluate import group
 from rid_core.defenders import create_defender
+from rid_core.errors import RidError
 from rid_core.evaluation import shift
 from rid_core.surrogates import load_surrogate
+
+FACE_LDM = Path(__file__).resolve().parents[2] / "weights" / "face-ldm"
 
 
 @pytest.fixture
@@ -55,7 +59,8 @@ def test_the_command_prints_writes_and_updates_the_card(
     before, _ = load_checkpoint(checkpoint)
     arguments = [
         "shift", str(checkpoint), "--images", str(portraits), "--pattern", "000[01].jpg",
-        "--size", "64", "--surrogate", str(tiny_encoder_file), "--pgd", "3",
+        "--size", "64", "--surrogate", str(tiny_encoder_file), "--against", "pgd",
+        "--set", "pgd.steps=3",
         "--json", str(tmp_path / "shift.json"), "--spectrum", str(tmp_path / "spectra.png"),
         "--update-card",
     ]  # fmt: skip
@@ -72,6 +77,68 @@ def test_the_command_prints_writes_and_updates_the_card(
     state = defender.state_dict()
     assert all(torch.equal(state[k], v) for k, v in before.state_dict().items())
     assert (tmp_path / "spectra.png").is_file()
+
+
+def test_each_slow_method_attacks_what_it_can_and_ours_is_held_against_it(
+    checkpoint: Path,
+    portraits: Path,
+    tiny_encoder_file: Path,
+    tmp_path: Path,
+) -> None:
+    arguments = [
+        "shift", str(checkpoint), "--images", str(portraits), "--limit", "1",
+        "--size", "64", "--surrogate", str(tiny_encoder_file),
+        "--surrogate", str(FACE_LDM), "--against", "pgd", "--against", "advdm",
+        "--set", "pgd.steps=3", "--set", "advdm.steps=12", "--json", str(tmp_path / "shift.json"),
+    ]  # fmt: skip
+    done = CliRunner().invoke(group, arguments, catch_exceptions=False)
+    report = json.loads((tmp_path / "shift.json").read_text())
+    rows, ratios = report["rows"], report["ratios"]
+    assert list(rows) == ["random", "pgd-3", "advdm-12", "mine"]
+    attacked = {label: peer["attacks"] for label, peer in report["against"].items()}
+    assert attacked == {"pgd-3": "tiny", "advdm-12": "face-ldm"}  # which needs a denoiser
+    # What AdvDM raises is the training loss; it is measured on whole models alone.
+    assert rows["advdm-12"]["denoising"]["face-ldm"] > 1.2
+    assert set(rows["mine"]["denoising"]) == {"face-ldm"}
+    for peer in attacked:
+        against = ratios[peer]["mine"]
+        for step in ("plain", "jpeg75", "half"):
+            mine, other = (rows[label]["shift"]["tiny"][step]["against_same_channel"]
+                           for label in ("mine", peer))  # fmt: skip
+            assert against["shift"]["tiny"][step] == pytest.approx(mine / other, rel=0.05)
+        assert against["ssim"] == pytest.approx(rows["mine"]["ssim"] - rows[peer]["ssim"], abs=1e-3)
+    assert "against pgd-3 on tiny" in done.output
+    assert "against advdm-12 on face-ldm" in done.output
+
+
+def test_the_share_of_a_rise_is_of_what_lies_above_the_clean_value() -> None:
+    def row(rise: float) -> shift.Row:
+        return shift.Row(30, 0.8, 7, 10, 0.03, 0.1, {}, {"model": rise})
+
+    assert shift.compare(row(1.25), row(1.5)).denoising["model"] == pytest.approx(0.5)
+    assert shift.compare(row(0.75), row(1.5)).denoising["model"] == pytest.approx(-0.5)
+    # Nothing can be a share of a loss that did not rise.
+    assert math.isnan(shift.compare(row(1.25), row(0.9)).denoising["model"])
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--against", "aspl"], "method aspl needs a whole diffusion model"),
+        (["--against", "pgdd"], "did you mean pgd?"),
+        (["--against", "pgd", "--set", "aspl.rounds=2"], "'aspl' is not among --against"),
+        (["--against", "pgd", "--set", "pgd.step_count=2"], "no setting 'step_count'"),
+        (["--against", "pgd", "--set", "pgd.steps"], "key=value"),
+    ],
+)
+def test_a_slow_method_that_cannot_be_run_is_one_clear_line(
+    extra: list[str], message: str, checkpoint: Path, portraits: Path, tiny_encoder_file: Path
+) -> None:
+    arguments = ["shift", str(checkpoint), "--images", str(portraits), "--size", "64"]
+    arguments += ["--surrogate", str(tiny_encoder_file), *extra]
+    done = CliRunner().invoke(group, arguments)
+    assert isinstance(done.exception, RidError)
+    assert message in str(done.exception)
 
 
 def test_no_matching_portraits_is_an_error(

@@ -37,7 +37,7 @@ from rid_core.evaluation.personalization.subjects import (
     targets,
 )
 from rid_core.evaluation.personalization.summary import Gate, effect_kept, summarize
-from rid_core.evaluation.results import result
+from rid_core.evaluation.results import exact, result
 from rid_core.imagewise.registry import settings_of
 from rid_core.surrogates import DiffusionSurrogate, Ensemble, load_surrogate
 
@@ -219,7 +219,7 @@ def figures(opened: Opened, verdict: Gate) -> dict[str, Any]:
         gate=dataclasses.asdict(verdict),
         surrogate=study.model.name,
         preset=opened.preset,
-        settings=_exact(dataclasses.asdict(study.settings)),
+        settings=exact(dataclasses.asdict(study.settings)),
         device=torch.cuda.get_device_name(device) if cuda else str(device),
         people=[s.name for s in opened.subjects],
         left_out={s.name: s.left_out for s in opened.subjects if s.left_out},
@@ -227,7 +227,7 @@ def figures(opened: Opened, verdict: Gate) -> dict[str, Any]:
         channel=study.channel,
         judge={"name": study.judge.name, "threshold": study.threshold,
                "from": opened.threshold_from},
-        protections={label: _exact(study.protections.describe(label))
+        protections={label: exact(study.protections.describe(label))
                      for label in study.protections.labels},
         lpips="measured" if study.lpips else lpips.UNAVAILABLE,
         **found,
@@ -279,10 +279,3 @@ def _lazily(source: str, prompt: str, device: torch.device) -> Callable[[], Diff
         return opened[0]
 
     return surrogate
-
-
-def _exact(value: Any) -> Any:
-    """Floats as text: figures are rounded to four places when written, and rates are smaller."""
-    if isinstance(value, dict):
-        return {key: _exact(item) for key, item in value.items()}
-    return f"{value:g}" if isinstance(value, float) else value

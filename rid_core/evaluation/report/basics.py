@@ -19,9 +19,9 @@ from rid_core.plots import Bar, bars
 _STEPS = {"plain": "plain", "jpeg75": "JPEG 75", "half": "0.5 x"}
 
 
-def is_defender(label: str) -> bool:
-    """Whether a row of ``rid-eval shift`` is one of ours, and not chance or PGD."""
-    return label != "random" and not label.startswith("pgd-")
+def defenders(raw: Raw) -> list[str]:
+    """Rows of ``rid-eval shift`` that are ours, and not chance or a slow method."""
+    return [label for label in raw["rows"] if label in raw["weights"]]
 
 
 @builder("relative latent shift")
@@ -31,7 +31,7 @@ def shift(raw: Raw) -> Section:
     floor = rows["random"]["shift"]
     where = f"{raw['images']['count']} portraits at {raw['images']['size']} pixels"
     claims = []
-    for label in filter(is_defender, rows):
+    for label in defenders(raw):
         for encoder in encoders:
             value = rows[label]["shift"][encoder]["plain"]["against_same_channel"]
             least = floor[encoder]["plain"]["against_same_channel"]
@@ -60,20 +60,43 @@ def shift(raw: Raw) -> Section:
     plots = [
         Figure(f"Latent shift on {encoder}", "more is more effect; the line is random signs", bars(
             [Bar(label, row["shift"][encoder]["plain"]["against_same_channel"],
-                 accent=is_defender(label),
+                 accent=label in defenders(raw),
                  floor=floor[encoder]["plain"]["against_same_channel"])
              for label, row in rows.items()],
             f"latent shift on {encoder}", amount))
         for encoder in encoders
     ]  # fmt: skip
     facts = [images(raw), ("bound", f"{raw['levels']} levels")]
-    if any(label.startswith("pgd-") for label in rows):
-        facts.append(("PGD attacks", raw["pgd_attacks"]))
+    peers = raw.get("against", {})
+    facts += [(f"{label} attacks", peer["attacks"]) for label, peer in peers.items()]
     return Section(
         "Latent shift", [*facts, *made(raw)], claims, figures=plots,
-        tables=[Table("Relative latent shift", head, table,
-                      "Shift from the clean photo after the same step, as a share of the latent.")],
-        weights=raw.get("weights", {}),
+        tables=[
+            Table("Relative latent shift", head, table,
+                  "Shift from the clean photo after the same step, as a share of the latent."),
+            *(_against(raw, peer) for peer in peers),
+        ],
+        weights=raw["weights"],
+    )  # fmt: skip
+
+
+def _against(raw: Raw, peer: str) -> Table:
+    """Defenders held against a slow method."""
+    compared = raw["ratios"][peer]
+    models = next(iter(compared.values()))["denoising"]
+    head = ["defender", "SSIM"]
+    head += [f"{encoder}, {text}" for encoder in raw["encoders"] for text in _STEPS.values()]
+    head += [f"{model}, training loss" for model in models]
+    rows = [
+        [label, f"{one['ssim']:+.3f}"]
+        + [number(one["shift"][encoder][step], 2) for encoder in raw["encoders"] for step in _STEPS]
+        + [number(share, 2) for share in one["denoising"].values()]
+        for label, one in compared.items()
+    ]
+    return Table(
+        f"Against {peer}", head, rows,
+        "Shift from the clean photo after the same step as a multiple of the slow method's; SSIM "
+        "as a difference; the rise of the training loss above its clean value as a share.",
     )  # fmt: skip
 
 

@@ -1,0 +1,188 @@
+"""``rid-eval shift``: how far latents move, how visible it is, and how slow methods compare."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rid_core.cli.common import CONTEXT, read_settings
+from rid_core.errors import MissingExtraError, RidError
+
+if TYPE_CHECKING:
+    from rid_core.budget import Budget
+    from rid_core.evaluation.shift import Protection
+    from rid_core.surrogates import Surrogate
+
+_EPILOG = """\b
+Examples:
+  rid-eval shift rid-s rid-n --images ../shared/data/portraits --pattern '04[5-9]?.jpg' \\
+      --surrogate ../shared/weights/taef2_encoder.pth --against pgd --json shift.json
+  rid-eval shift runs/mine/rid-s.safetensors --images faces/ --surrogate taef2_encoder.pth
+  rid-eval shift rid-s --images faces/ --surrogate weights/face-ldm --against pgd \\
+      --against aspl --set pgd.steps=20 --set aspl.learning_rate=1e-3
+"""
+
+
+@click.command("shift", context_settings=CONTEXT, epilog=_EPILOG)
+@click.argument("checkpoints", nargs=-1, required=True)
+@click.option("--images", required=True, type=click.Path(path_type=Path), help="Portraits.")
+@click.option("--pattern", default="*", show_default=True, help="Which files of the folder.")
+@click.option("--limit", type=click.IntRange(1), help="At most so many images.")
+@click.option("--size", default=256, show_default=True, help="Side to scale and crop to, pixels.")
+@click.option(
+    "--surrogate",
+    "surrogates",
+    multiple=True,
+    required=True,
+    metavar="FILE|FOLDER",
+    help="Encoder of the TAESD family, or a whole diffusion model, whose training loss is then "
+    "measured too; repeatable.",
+)
+@click.option("--levels", type=int, help="Bound in 8-bit levels (default: the checkpoint's).")
+@click.option(
+    "--against",
+    "peers",
+    multiple=True,
+    metavar="METHOD",
+    help="Slow method of rid-train pairs to measure beside them, such as pgd or aspl, on the first "
+    "surrogate that it can attack; repeatable.",
+)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="METHOD.KEY=VALUE",
+    help="A setting of a slow method, such as pgd.steps=20; repeatable.",
+)
+@click.option("--device", default="cpu", show_default=True, help="Where to compute: cpu, cuda …")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures.")
+@click.option("--spectrum", type=click.Path(path_type=Path), help="Draw the spectra (PNG).")
+@click.option("--update-card", is_flag=True, help="Write the figures into the checkpoints' cards.")
+def shift(
+    checkpoints: tuple[str, ...],
+    images: Path,
+    pattern: str,
+    limit: int | None,
+    size: int,
+    surrogates: tuple[str, ...],
+    levels: int | None,
+    peers: tuple[str, ...],
+    changes: tuple[str, ...],
+    device: str,
+    json_path: Path | None,
+    spectrum: Path | None,
+    update_card: bool,
+) -> None:
+    """Relative latent shift against random signs, plain and after JPEG 75 and 0.5 x resize.
+
+    CHECKPOINTS are files or bundled presets. After the channel two ratios to random signs stand in
+    brackets: of the shift from the clean photo after the same channel, and from the original. With
+    --against a second table holds each checkpoint against each slow method: shift after the same
+    channel as a multiple of the method's, SSIM as a difference, and the rise of a diffusion model's
+    training loss as a share of the method's.
+    """
+    try:
+        from rid_core.evaluation import shift as measures
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(error.name or "a package", "train") from None
+    from rid_core.budget import Budget
+    from rid_core.checkpoint import (
+        find_checkpoint,
+        load_checkpoint,
+        save_checkpoint,
+        weights_digest,
+    )
+    from rid_core.evaluation.results import result, rounded, write_result
+    from rid_core.evaluation.spectrum import plot_spectra
+    from rid_core.surrogates import open_surrogate
+
+    stems = [Path(name).stem for name in checkpoints]
+    # Checkpoints of several runs have one name: then the paths tell them apart.
+    labels = {name: stem if stems.count(stem) == 1 else name
+              for name, stem in zip(checkpoints, stems, strict=True)}  # fmt: skip
+    loaded = {name: load_checkpoint(find_checkpoint(name)) for name in checkpoints}
+    bounds = {levels or card.levels for _, card in loaded.values()}
+    if len(bounds) > 1:
+        raise RidError(f"the checkpoints have different bounds, {sorted(bounds)}; give --levels")
+    budget = Budget(bounds.pop())
+    encoders = [open_surrogate(path) for path in surrogates]
+    for encoder in encoders:
+        encoder.to(device)  # type: ignore[attr-defined]
+    slow, about = _slow(peers, changes, encoders, budget)
+    batch = measures.load_images(images, pattern, size, limit)
+    if not batch:
+        raise RidError(f"{images}: no portrait matches {pattern!r}")
+
+    protections: dict[str, Protection] = {"random": measures.random_signs, **slow}
+    for name, (defender, _) in loaded.items():
+        protections[labels[name]] = measures.defender_protection(defender)
+    photos = [image.to(device) for image in batch.values()]
+    rows, spectra = {}, {}
+    with click.progressbar(length=len(protections) * len(batch), label="Measuring") as bar:
+        for label, protection in protections.items():
+            rows[label], spectra[label] = measures.measure(
+                protection,
+                photos,
+                encoders,
+                budget,
+                lambda: bar.update(1),
+            )
+    click.echo(measures.table(rows))
+    ratios = {
+        peer: {labels[name]: measures.compare(rows[labels[name]], rows[peer]) for name in loaded}
+        for peer in about
+    }
+    for peer, compared in ratios.items():
+        click.echo(f"\nagainst {peer} on {about[peer]['attacks']}")
+        click.echo(measures.comparison_table(compared))
+    report = result(
+        "relative latent shift",
+        images={"folder": images.name, "pattern": pattern, "count": len(batch), "size": size},
+        levels=budget.levels,
+        device=device,
+        encoders=[encoder.name for encoder in encoders],
+        against=about,
+        weights={labels[n]: weights_digest(d)[:16] for n, (d, _) in loaded.items()},
+        rows={label: dataclasses.asdict(row) for label, row in rows.items()},
+        ratios={peer: {label: dataclasses.asdict(one) for label, one in compared.items()}
+                for peer, compared in ratios.items()},
+    )  # fmt: skip
+    if json_path is not None:
+        write_result(json_path, report)
+    if spectrum is not None:
+        plot_spectra(spectra, spectrum)
+    if update_card:
+        for name, (defender, card) in loaded.items():
+            row = rounded(report["rows"][labels[name]])
+            floor = rounded(report["rows"]["random"]["shift"])
+            key = f"shift at {size}, {len(batch)} portraits, {budget.levels} levels"
+            figures = {**card.figures, key: {**row, "random": floor}}
+            fresh = dataclasses.replace(card, figures=figures)
+            save_checkpoint(find_checkpoint(name), defender.cpu(), fresh)
+
+
+def _slow(
+    peers: tuple[str, ...], changes: tuple[str, ...], encoders: list[Surrogate], budget: Budget
+) -> tuple[dict[str, Protection], dict[str, dict[str, Any]]]:
+    """The slow methods as protections, and what each is, by label."""
+    from rid_core.evaluation.results import exact
+    from rid_core.evaluation.shift import slow_protection
+    from rid_core.imagewise.registry import first_attackable, settings_of
+
+    given: dict[str, dict[str, Any]] = {name: {} for name in peers}
+    for key, value in read_settings(changes).items():
+        name, _, setting = key.partition(".")
+        if name not in given:
+            raise RidError(f"--set {key}: {name!r} is not among --against")
+        given[name][setting] = value
+    protections, about = {}, {}
+    for name, changed in given.items():
+        settings = settings_of(name, changed)
+        surrogate = first_attackable(name, encoders)
+        label = f"{name}-{settings['steps']}" if "steps" in settings else name
+        protections[label] = slow_protection(name, surrogate, budget, settings)
+        about[label] = {"method": name, "settings": exact(settings), "attacks": surrogate.name}
+    return protections, about
