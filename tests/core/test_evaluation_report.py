@@ -262,6 +262,22 @@ def test_the_page_is_whole_and_needs_nothing_else(report: Report) -> None:
     assert html.count("<svg") == 1 + 1 + 2 + 1  # shift, personalization, two encoders, large
 
 
+def test_defenders_are_held_against_slow_methods_and_those_are_not_ours() -> None:
+    raw = json.loads((RESULTS / "shift-pgd.json").read_text())
+    report = read_report([RESULTS / "shift-pgd.json"])
+    assert {claim.defender for claim in report.claims} == {"rid-n", "rid-s", "rid-b"}
+    section = report.sections[0]
+    assert ("pgd-40 attacks", "taef2") in section.facts
+    (table,) = (table for table in section.tables if table.title == "Against pgd-40")
+    rows = {row[0]: dict(zip(table.head, row, strict=True)) for row in table.rows}
+    ours, theirs = (raw["rows"][label] for label in ("rid-s", "pgd-40"))
+    for step, text in (("plain", "plain"), ("jpeg75", "JPEG 75"), ("half", "0.5 x")):
+        shifts = (row["shift"]["taef2"][step]["against_same_channel"] for row in (ours, theirs))
+        ratio = next(shifts) / next(shifts)
+        assert float(rows["rid-s"][f"taef2, {text}"]) == pytest.approx(ratio, abs=0.01)
+    assert float(rows["rid-s"]["SSIM"]) == pytest.approx(ours["ssim"] - theirs["ssim"], abs=1e-3)
+
+
 def test_a_card_gets_what_is_said_of_its_defender_alone(
     report: Report, files: list[Path], tmp_path: Path
 ) -> None:

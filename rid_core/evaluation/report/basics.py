@@ -51,10 +51,12 @@ def shift(raw: Raw) -> Section:
         ))  # fmt: skip
     head = ["protection", "PSNR, dB", "SSIM"]
     head += [f"{encoder}, {text}" for encoder in encoders for text in _STEPS.values()]
+    head += [f"{model}, training loss" for model in rows["random"].get("denoising", {})]
     table = [
         [label, number(row["psnr"], 1), number(row["ssim"])]
         + [number(row["shift"][encoder][step]["against_same_channel"])
            for encoder in encoders for step in _STEPS]
+        + [f"x {number(rise)}" for rise in row.get("denoising", {}).values()]
         for label, row in rows.items()
     ]  # fmt: skip
     plots = [
@@ -73,7 +75,8 @@ def shift(raw: Raw) -> Section:
         "Latent shift", [*facts, *made(raw)], claims, figures=plots,
         tables=[
             Table("Relative latent shift", head, table,
-                  "Shift from the clean photo after the same step, as a share of the latent."),
+                  "Shift from the clean photo after the same step, as a share of the latent; the "
+                  "training loss as a multiple of the clean photo's."),
             *(_against(raw, peer) for peer in peers),
         ],
         weights=raw["weights"],
