@@ -99,6 +99,7 @@ def robustness(
 
     from rid_core.budget import Budget
     from rid_core.checkpoint import find_checkpoint, load_checkpoint, weights_digest
+    from rid_core.evaluation.devices import device_named
     from rid_core.evaluation.inverse import InverseSettings, inverse_link, train_inverse
     from rid_core.evaluation.purifiers import (
         img2img_links,
@@ -110,8 +111,7 @@ def robustness(
     from rid_core.surrogates.stable_diffusion import load_stable_diffusion
     from rid_core.training.data import list_portraits
 
-    if device != "cpu" and not torch.cuda.is_available():
-        raise RidError(f"--device {device}: there is no such device here; leave it out")
+    device = str(device_named(device))
     if threads is not None:
         torch.set_num_threads(threads)
     links = [*select(channels, CHANNELS, "channel"),

@@ -95,6 +95,7 @@ def shift(
         save_checkpoint,
         weights_digest,
     )
+    from rid_core.evaluation.devices import device_named
     from rid_core.evaluation.results import result, rounded, write_result
     from rid_core.evaluation.spectrum import plot_spectra
     from rid_core.surrogates import open_surrogate
@@ -108,9 +109,10 @@ def shift(
     if len(bounds) > 1:
         raise RidError(f"the checkpoints have different bounds, {sorted(bounds)}; give --levels")
     budget = Budget(bounds.pop())
+    place = device_named(device)
     encoders = [open_surrogate(path) for path in surrogates]
     for encoder in encoders:
-        encoder.to(device)  # type: ignore[attr-defined]
+        encoder.to(place)  # type: ignore[attr-defined]
     slow, about = _slow(peers, changes, encoders, budget)
     batch = measures.load_images(images, pattern, size, limit)
     if not batch:
@@ -119,7 +121,7 @@ def shift(
     protections: dict[str, Protection] = {"random": measures.random_signs, **slow}
     for name, (defender, _) in loaded.items():
         protections[labels[name]] = measures.defender_protection(defender)
-    photos = [image.to(device) for image in batch.values()]
+    photos = [image.to(place) for image in batch.values()]
     rows, spectra = {}, {}
     with click.progressbar(length=len(protections) * len(batch), label="Measuring") as bar:
         for label, protection in protections.items():
@@ -142,7 +144,7 @@ def shift(
         "relative latent shift",
         images={"folder": images.name, "pattern": pattern, "count": len(batch), "size": size},
         levels=budget.levels,
-        device=device,
+        device=str(place),
         encoders=[encoder.name for encoder in encoders],
         against=about,
         weights={labels[n]: weights_digest(d)[:16] for n, (d, _) in loaded.items()},

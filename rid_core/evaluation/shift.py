@@ -24,7 +24,7 @@ from rid_core.evaluation.metrics import denoising_rise
 from rid_core.evaluation.spectrum import power_spectrum, spectral_peak
 from rid_core.imagewise import protect
 from rid_core.objectives import bordering, cellularity, dissimilarity
-from rid_core.surrogates import DiffusionSurrogate, Ensemble, Surrogate, relative_shift
+from rid_core.surrogates import Ensemble, Surrogate, has_denoiser, relative_shift
 from rid_core.training.data import list_portraits, load_rgb, to_tensor
 
 _LEAST = 1e-10
@@ -160,7 +160,7 @@ def measure(
     shifts: dict[str, dict[str, list[tuple[float, float]]]] = {
         s.name: {name: [] for name in CHANNELS} for s in surrogates
     }
-    whole = [s for s in surrogates if isinstance(s, DiffusionSurrogate) and s.denoiser is not None]
+    whole = [s for s in surrogates if has_denoiser(s)]
     rises: dict[str, list[float]] = {s.name: [] for s in whole}
     for image in images:
         unit = protection(image)

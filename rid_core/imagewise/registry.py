@@ -13,7 +13,7 @@ from torch import Tensor
 from rid_core.budget import Budget
 from rid_core.errors import RidError
 from rid_core.imagewise.chance import Chance
-from rid_core.surrogates import DiffusionSurrogate, Ensemble, Surrogate
+from rid_core.surrogates import Ensemble, Surrogate, has_denoiser
 
 Method = Callable[..., Tensor]
 """``method(image, ensemble, budget, chance, **settings)`` -> unit perturbation like ``image``."""
@@ -116,7 +116,7 @@ def check_members(name: str, ensemble: Ensemble) -> None:
         RidError: names the first one.
     """
     for member in ensemble.members if name in _DIFFUSION else ():
-        if not _whole(member):
+        if not has_denoiser(member):
             raise RidError(f"method {name} needs diffusion models; {member.name} only encodes")
 
 
@@ -127,16 +127,11 @@ def first_attackable(name: str, surrogates: Sequence[Surrogate]) -> Surrogate:
         RidError: an unknown method, or none of them is a whole diffusion model, which it needs.
     """
     get_method(name)
-    able = [s for s in surrogates if name not in _DIFFUSION or _whole(s)]
+    able = [s for s in surrogates if name not in _DIFFUSION or has_denoiser(s)]
     if not able:
         names = ", ".join(surrogate.name for surrogate in surrogates)
         raise RidError(f"method {name} needs a whole diffusion model, and there is none: {names}")
     return able[0]
-
-
-def _whole(surrogate: Surrogate) -> bool:
-    """Whether it has a denoiser beside its encoder."""
-    return isinstance(surrogate, DiffusionSurrogate) and surrogate.denoiser is not None
 
 
 def _nearest(word: str, known: list[str]) -> str:

@@ -4,6 +4,7 @@ from rid_core.surrogates.base import (
     DiffusionSurrogate,
     FeatureSurrogate,
     Surrogate,
+    has_denoiser,
     relative_shift,
 )
 from rid_core.surrogates.ensemble import Ensemble
@@ -19,6 +20,7 @@ __all__ = [
     "Ensemble",
     "FeatureSurrogate",
     "Surrogate",
+    "has_denoiser",
     "list_surrogates",
     "load_surrogate",
     "open_encoder",

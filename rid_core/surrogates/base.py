@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -68,6 +68,11 @@ class DiffusionSurrogate(Surrogate, Protocol):
 
         The gradient reaches ``latent`` and whatever weights of ``denoiser`` ask for one.
         """
+
+
+def has_denoiser(surrogate: Surrogate) -> TypeGuard[DiffusionSurrogate]:
+    """Whether it is a whole diffusion model, and not an encoder or one loaded without the rest."""
+    return isinstance(surrogate, DiffusionSurrogate) and surrogate.denoiser is not None
 
 
 def relative_shift(reference: Tensor, shifted: Tensor) -> Tensor:

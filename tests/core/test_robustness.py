@@ -349,7 +349,7 @@ def test_the_command_writes_the_matrix(
         (["--size", "100"], "cannot work at 100 pixels"),
         (["--channel", "jpeg7"], "no channel is called 'jpeg7'"),
         (["--combine", "jpeg75+inverse:rid-n"], "no step is called 'inverse:rid-n'"),
-        (["--device", "cuda"], "no such device"),
+        (["--device", "cuda"], "no GPU is to be seen"),
     ],
 )
 def test_bad_input_is_one_line(

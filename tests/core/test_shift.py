@@ -126,6 +126,7 @@ def test_the_share_of_a_rise_is_of_what_lies_above_the_clean_value() -> None:
     [
         (["--against", "aspl"], "method aspl needs a whole diffusion model"),
         (["--against", "pgdd"], "did you mean pgd?"),
+        (["--device", "gpu"], "no such kind of device"),
         (["--against", "pgd", "--set", "aspl.rounds=2"], "'aspl' is not among --against"),
         (["--against", "pgd", "--set", "pgd.step_count=2"], "no setting 'step_count'"),
         (["--against", "pgd", "--set", "pgd.steps"], "key=value"),

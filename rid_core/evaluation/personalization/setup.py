@@ -15,6 +15,7 @@ import torch
 from rid_core.budget import Budget
 from rid_core.errors import RidError
 from rid_core.evaluation import lpips
+from rid_core.evaluation.devices import device_named
 from rid_core.evaluation.judges import load_judge
 from rid_core.evaluation.personalization.model import load_model, model_digest
 from rid_core.evaluation.personalization.protections import (
@@ -232,23 +233,6 @@ def figures(opened: Opened, verdict: Gate) -> dict[str, Any]:
         lpips="measured" if study.lpips else lpips.UNAVAILABLE,
         **found,
     )  # fmt: skip
-
-
-def device_named(name: str) -> torch.device:
-    """A device; ``auto`` is a GPU where there is one.
-
-    Raises:
-        RidError: no such kind of device, or none here.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise RidError(f"--device {name}: no such kind of device; auto, cpu or cuda") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise RidError("--device cuda: no GPU is to be seen here; leave it out to use the CPU")
-    return device
 
 
 @contextlib.contextmanager
