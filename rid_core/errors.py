@@ -8,7 +8,15 @@ class RidError(Exception):
 
     Command-line tools print it as ``error: …`` and exit with 1; anything else that reaches them
     is a defect of ours and keeps its traceback.
+
+    The text often quotes what came from outside: file names, keys, names in a damaged model. It
+    stays one line, and safe to print, whatever these hold: what cannot be printed is escaped.
     """
+
+    def __str__(self) -> str:
+        return "".join(
+            char if char.isprintable() else ascii(char)[1:-1] for char in super().__str__()
+        )
 
 
 class MissingExtraError(RidError):

@@ -61,7 +61,7 @@ def edit_model(package: Path, change: Callable[[Any], Any]) -> None:
     spec = Model_pb2.Model()
     spec.ParseFromString((package / MODEL).read_bytes())
     change(spec)
-    (package / MODEL).write_bytes(spec.SerializeToString())
+    (package / MODEL).write_bytes(spec.SerializeToString(deterministic=True))
 
 
 def block(spec: Any) -> Any:
@@ -265,6 +265,15 @@ def undefined(spec: Any) -> None:
     operation(spec, "relu").inputs["x"].arguments[0].name = "nowhere"
 
 
+def unprintable(spec: Any) -> None:
+    op = operation(spec, "relu")
+    op.type = "\n\x15relu\u2028"
+
+
+def declared_string(spec: Any) -> None:
+    operation(spec, "conv").outputs[0].type.tensorType.dataType = 2
+
+
 def declared_shape(spec: Any) -> None:
     operation(spec, "conv").outputs[0].type.tensorType.dimensions[1].constant.size = 5
 
@@ -328,6 +337,7 @@ def half_grey(spec: Any) -> None:
     (constexpr_of_an_input, "constexpr_cast 'out' reads 'x', which is no constant"),
     (two_values, "relu 'out' has 2 values for x"),
     (hidden_input, r"the description lacks inputs \['x'\]"),
+    (unprintable, r"^\\n\\x15relu\\u2028 'out' \(output 'out'\) is no op of this interpreter"),
     (undefined, "relu 'out' reads 'nowhere', which nothing has computed before"),
     (no_main, r"has no function 'main', only \['other'\]"),
     (other_opset, "has no program for its own opset 'CoreML99'"),
@@ -347,8 +357,9 @@ def test_damaged_program(package: Path, change: Callable[[Any], None], match: st
     refused(package, match)
 
 
-def test_a_result_that_is_not_as_declared(package: Path) -> None:
-    edit_model(package, declared_shape)
+@pytest.mark.parametrize("change", [declared_shape, declared_string])
+def test_a_result_that_is_not_as_declared(package: Path, change: Callable[[Any], None]) -> None:
+    edit_model(package, change)
     program = MilProgram.load(package)
     with pytest.raises(MilError, match=r"conv 'first_conv', output 'first_conv' is declared as"):
         program.predict({"x": X})
@@ -367,6 +378,7 @@ def test_an_operation_that_cannot_run_is_named(package: Path) -> None:
 
 def test_no_damage_escapes_as_another_error(package: Path) -> None:
     # Random damage to the model file: whatever happens, it is an answer or a MilError.
+    edit_model(package, lambda spec: None)  # bytes in one order, whichever the converter wrote
     original = (package / MODEL).read_bytes()
     rng = np.random.default_rng(0)
     outcomes = set()

@@ -44,10 +44,16 @@ class DType:
         """Whether results of this type are rounded to it."""
         return self.name in ("fp16", "fp32")
 
+    def carries(self, tensor: torch.Tensor) -> bool:
+        """Whether ``tensor`` is of the carrying torch type; none is of a string's."""
+        return str(tensor.dtype) == f"torch.{self.carrier}"
+
     def torch_dtype(self) -> torch.dtype:
-        """The carrying torch type."""
+        """The carrying torch type; MilError for strings, which no tensor carries."""
         import torch
 
+        if not self.carrier:
+            raise MilError(f"a {self.name} stands where a tensor belongs; export the package again")
         dtype = getattr(torch, self.carrier)
         assert isinstance(dtype, torch.dtype)
         return dtype

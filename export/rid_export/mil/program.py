@@ -238,8 +238,8 @@ def _evaluate(
 def _conform(tensor: Tensor, declared: TensorType, what: str) -> Tensor:
     """A result in its declared type; MilError when its shape or kind is another."""
     shape = tuple(tensor.shape)
-    target = declared.dtype.torch_dtype()
-    same_kind = tensor.is_floating_point() if declared.dtype.is_float else tensor.dtype is target
+    dtype = declared.dtype
+    same_kind = tensor.is_floating_point() if dtype.is_float else dtype.carries(tensor)
     if not declared.admits(shape) or not same_kind:
         raise MilError(f"{what} is declared as {declared}, but is {tensor.dtype} {list(shape)}")
-    return tensor.to(target)
+    return tensor.to(dtype.torch_dtype())
