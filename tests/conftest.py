@@ -8,8 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+# The same examples in every run, so that a failure is the change's own; search for new ones with
+# --hypothesis-profile=default --hypothesis-seed=N.
+settings.register_profile("same", derandomize=True)
+settings.load_profile("same")
 
 
 def pytest_configure() -> None:

@@ -122,16 +122,10 @@ def shift(
     for name, (defender, _) in loaded.items():
         protections[labels[name]] = measures.defender_protection(defender)
     photos = [image.to(place) for image in batch.values()]
-    rows, spectra = {}, {}
     with click.progressbar(length=len(protections) * len(batch), label="Measuring") as bar:
-        for label, protection in protections.items():
-            rows[label], spectra[label] = measures.measure(
-                protection,
-                photos,
-                encoders,
-                budget,
-                lambda: bar.update(1),
-            )
+        found = measures.measure(protections, photos, encoders, budget, lambda: bar.update(1))
+    rows = {label: row for label, (row, _) in found.items()}
+    spectra = {label: power for label, (_, power) in found.items()}
     click.echo(measures.table(rows))
     ratios = {
         peer: {labels[name]: measures.compare(rows[labels[name]], rows[peer]) for name in loaded}

@@ -165,29 +165,34 @@ def latent_shift(surrogate: Surrogate, clean: Tensor, protected: Tensor) -> floa
     return float(shift.mean())
 
 
+def training_loss(
+    surrogate: DiffusionSurrogate, photos: Tensor, draws: int = 8, seed: int = 0
+) -> float:
+    """The model's training loss on photos, mean over timesteps that are spread evenly.
+
+    Args:
+        surrogate: a whole diffusion model under its prompt.
+        photos: [B, 3, H, W] in [0, 1].
+        draws: timesteps per photo.
+        seed: of the noise, which photos of one size and seed share.
+    """
+    with torch.no_grad():
+        latent = surrogate.encode(photos)
+        losses = [surrogate.denoising_loss(latent, noise, t).mean()
+                  for noise, t in _draws(surrogate, latent, draws, seed)]  # fmt: skip
+    return float(torch.stack(losses).mean())
+
+
 def denoising_rise(
-    surrogate: DiffusionSurrogate, clean: Tensor, protected: Tensor, draws: int = 8, seed: int = 0
+    surrogate: DiffusionSurrogate, clean: Tensor, protected: Tensor, seed: int = 0
 ) -> float:
     """How many times its clean value the model's training loss is on protected photos.
 
     The loss that AdvDM (Liang et al., arXiv 2302.04578) and Anti-DreamBooth raise, with the same
-    noise and timesteps for both, the timesteps spread evenly. 1 is no effect.
-
-    Args:
-        surrogate: a whole diffusion model under its prompt.
-        clean: [B, 3, H, W] in [0, 1].
-        protected: same shape.
-        draws: timesteps per photo.
-        seed: of the noise.
+    noise and timesteps for both; see :func:`training_loss`. 1 is no effect.
     """
-    totals = []
-    with torch.no_grad():
-        for photos in (clean, protected):
-            latent = surrogate.encode(photos)
-            losses = [surrogate.denoising_loss(latent, noise, t).mean()
-                      for noise, t in _draws(surrogate, latent, draws, seed)]  # fmt: skip
-            totals.append(float(torch.stack(losses).mean()))
-    return totals[1] / max(totals[0], 1e-12)
+    protected_loss = training_loss(surrogate, protected, seed=seed)
+    return protected_loss / training_loss(surrogate, clean, seed=seed)
 
 
 def gradient_norm(

@@ -61,8 +61,8 @@ def read_result(path: str | Path) -> dict[str, Any]:
         raise RidError(f"{path}: not JSON ({error})") from None
     if not isinstance(found, dict) or "what" not in found:
         raise RidError(f"{path}: not a measurement of rid-eval")
-    if found.get("schema", SCHEMA) != SCHEMA:
-        raise RidError(f"{path}: schema {found['schema']!r:.20}, this version reads {SCHEMA}")
+    if found.get("schema") != SCHEMA:
+        raise RidError(f"{path}: schema {found.get('schema')!r:.20}, this version reads {SCHEMA}")
     return found
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from rid_core.budget import Budget
 from rid_core.channel import Step, real_jpeg, resize_and_back, round_to_levels
 from rid_core.defenders import Defender
-from rid_core.evaluation.metrics import denoising_rise
+from rid_core.evaluation.metrics import training_loss
 from rid_core.evaluation.spectrum import power_spectrum, spectral_peak
 from rid_core.imagewise import protect
 from rid_core.objectives import bordering, cellularity, dissimilarity
@@ -137,72 +137,124 @@ def load_images(
     return images
 
 
+@dataclass(frozen=True)
+class _Clean:
+    """A photo with what every protection of it is held against.
+
+    Attributes:
+        image: [1, 3, H, W] in [0, 1].
+        latents: after each step of the channel, by encoder.
+        losses: training loss by diffusion model.
+    """
+
+    image: Tensor
+    latents: dict[str, dict[str, Tensor]]
+    losses: dict[str, float]
+
+    @classmethod
+    def of(cls, image: Tensor, surrogates: Sequence[Surrogate]) -> _Clean:
+        """Encode it."""
+        return cls(
+            image,
+            {s.name: _encode_after(s, image) for s in surrogates},
+            {s.name: training_loss(s, image) for s in surrogates if has_denoiser(s)},
+        )
+
+
+@dataclass
+class _Samples:
+    """What is measured of one protection, an entry per image."""
+
+    units: list[Tensor] = field(default_factory=list)
+    squares: list[float] = field(default_factory=list)
+    similarities: list[float] = field(default_factory=list)
+    shifts: list[dict[str, dict[str, tuple[float, float]]]] = field(default_factory=list)
+    rises: list[dict[str, float]] = field(default_factory=list)
+
+    def add(
+        self, clean: _Clean, unit: Tensor, budget: Budget, surrogates: Sequence[Surrogate]
+    ) -> None:
+        """Measure one protected photo, in 8 bits."""
+        protected = round_to_levels(budget.apply(clean.image, unit))
+        self.units.append(unit.cpu())
+        self.squares.append((protected - clean.image).square().mean().item())
+        self.similarities.append(1 - dissimilarity(clean.image, protected).item())
+        shifts = {}
+        for s in surrogates:
+            before = clean.latents[s.name]
+            shifts[s.name] = {
+                step: (relative_shift(before["plain"], latent).item(),
+                       relative_shift(before[step], latent).item())
+                for step, latent in _encode_after(s, protected).items()
+            }  # fmt: skip
+        self.shifts.append(shifts)
+        self.rises.append({
+            s.name: training_loss(s, protected) / clean.losses[s.name]
+            for s in surrogates if has_denoiser(s)
+        })  # fmt: skip
+
+    def row(self) -> tuple[Row, np.ndarray]:
+        """Means over the images, and the mean power spectrum of the perturbation."""
+        perturbations = torch.cat(self.units)
+        power = power_spectrum(perturbations)
+        with torch.random.fork_rng(devices=[]), torch.inference_mode():
+            torch.manual_seed(0)
+            cells, border = cellularity(perturbations).item(), bordering(perturbations).item()
+        row = Row(
+            psnr=float(np.mean([-10 * np.log10(max(s, _LEAST)) for s in self.squares])),
+            ssim=float(np.mean(self.similarities)),
+            rms_levels=float(np.sqrt(np.mean(self.squares)) * 255),
+            spectral_peak_db=spectral_peak(power),
+            cellularity=cells,
+            bordering=border,
+            shift={
+                encoder: {
+                    step: Shift(*np.mean([one[encoder][step] for one in self.shifts], 0).tolist())
+                    for step in CHANNELS
+                }
+                for encoder in self.shifts[0]
+            },
+            denoising={
+                model: float(np.mean([one[model] for one in self.rises])) for model in self.rises[0]
+            },
+        )
+        return row, power
+
+
+def _encode_after(surrogate: Surrogate, image: Tensor) -> dict[str, Tensor]:
+    """Latents after each step of the channel."""
+    return {name: surrogate.encode(step(image)) for name, step in CHANNELS.items()}
+
+
 def measure(
-    protection: Protection,
+    protections: Mapping[str, Protection],
     images: Sequence[Tensor],
     surrogates: Sequence[Surrogate],
     budget: Budget,
     on_image: Callable[[], None] = lambda: None,
-) -> tuple[Row, np.ndarray]:
-    """Measure one protection on 8-bit results.
+) -> dict[str, tuple[Row, np.ndarray]]:
+    """Measure protections on 8-bit results.
 
     Args:
-        protection: what makes the perturbation.
-        images: [1, 3, H, W] in [0, 1], one size.
+        protections: what makes the perturbation, by label.
+        images: [1, 3, H, W] in [0, 1], one size, one or more.
         surrogates: encoders to measure on; of whole diffusion models the training loss too.
         budget: the bound.
-        on_image: called after each image.
+        on_image: called after each protection of each image.
 
     Returns:
-        The row, and the mean power spectrum of the perturbation.
+        By label the row, and the mean power spectrum of the perturbation.
     """
-    squares, similarities, units = [], [], []
-    shifts: dict[str, dict[str, list[tuple[float, float]]]] = {
-        s.name: {name: [] for name in CHANNELS} for s in surrogates
-    }
-    whole = [s for s in surrogates if has_denoiser(s)]
-    rises: dict[str, list[float]] = {s.name: [] for s in whole}
+    samples = {label: _Samples() for label in protections}
     for image in images:
-        unit = protection(image)
-        protected = round_to_levels(budget.apply(image, unit))
-        units.append(unit.cpu())
-        squares.append((protected - image).square().mean().item())
-        similarities.append(1 - dissimilarity(image, protected).item())
         with torch.inference_mode():
-            for surrogate in surrogates:
-                original = surrogate.encode(image)
-                for name, step in CHANNELS.items():
-                    after = surrogate.encode(step(protected))
-                    pair = (
-                        relative_shift(original, after).item(),
-                        relative_shift(surrogate.encode(step(image)), after).item(),
-                    )
-                    shifts[surrogate.name][name].append(pair)
-            for model in whole:
-                rises[model.name].append(denoising_rise(model, image, protected))
-        on_image()
-    perturbations = torch.cat(units)
-    power = power_spectrum(perturbations)
-    with torch.random.fork_rng(devices=[]), torch.inference_mode():
-        torch.manual_seed(0)
-        cells, border = cellularity(perturbations).item(), bordering(perturbations).item()
-    row = Row(
-        psnr=float(np.mean([-10 * np.log10(max(s, _LEAST)) for s in squares])),
-        ssim=float(np.mean(similarities)),
-        rms_levels=float(np.sqrt(np.mean(squares)) * 255),
-        spectral_peak_db=spectral_peak(power),
-        cellularity=cells,
-        bordering=border,
-        shift={
-            encoder: {
-                name: Shift(*(float(v) for v in np.mean(pairs, axis=0)))
-                for name, pairs in by_channel.items()
-            }
-            for encoder, by_channel in shifts.items()
-        },
-        denoising={model: float(np.mean(values)) for model, values in rises.items()},
-    )
-    return row, power
+            clean = _Clean.of(image, surrogates)
+        for label, protection in protections.items():
+            unit = protection(image)
+            with torch.inference_mode():
+                samples[label].add(clean, unit, budget, surrogates)
+            on_image()
+    return {label: found.row() for label, found in samples.items()}
 
 
 def table(rows: dict[str, Row], floor: str = "random") -> str:

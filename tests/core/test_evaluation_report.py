@@ -347,6 +347,8 @@ def test_the_command_writes_three_files_or_none(files: list[Path], tmp_path: Pat
         (lambda raw: raw.update(what="weather"), "cannot show 'weather'"),
         (lambda raw: raw["matrix"]["cells"]["mine"].pop("taef2"), "figures are missing or damaged"),
         (lambda raw: raw.update(schema=9), "schema 9"),
+        (lambda raw: raw.pop("schema"), "schema None"),
+        (lambda raw: raw.pop("made"), "figures are missing or damaged"),
     ],
 )
 def test_damaged_measurements_are_one_line(damage: Any, message: str, tmp_path: Path) -> None:
@@ -356,6 +358,16 @@ def test_damaged_measurements_are_one_line(damage: Any, message: str, tmp_path: 
     path.write_text(json.dumps(raw))
     with pytest.raises(RidError, match=message):
         read_report([path])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in sorted(RESULTS.glob("*.json")) if '"what"' in path.read_text()],
+    ids=lambda path: path.stem,
+)
+def test_what_is_committed_can_be_shown(path: Path) -> None:
+    (section,) = read_report([path]).sections
+    assert section.tables
 
 
 def test_two_files_of_one_name_are_refused(files: list[Path], tmp_path: Path) -> None:

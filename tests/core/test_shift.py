@@ -35,14 +35,15 @@ def test_no_change_is_no_shift_and_random_signs_are_the_bound(
     images = list(shift.load_images(portraits, "000[0-2].jpg", 96).values())
     assert [tuple(image.shape) for image in images] == [(1, 3, 96, 96)] * 3
     surrogate = load_surrogate("tiny-autoencoder", path=tiny_encoder_file)
-    nothing, _ = shift.measure(torch.zeros_like, images, [surrogate], Budget(8))
+    protections = {"nothing": torch.zeros_like, "signs": shift.random_signs}
+    found = shift.measure(protections, images, [surrogate], Budget(8))
+    (nothing, _), (signs, _) = found["nothing"], found["signs"]
     assert nothing.rms_levels == 0
     assert nothing.ssim == pytest.approx(1)
     after = nothing.shift["tiny"]
     assert all(step.against_same_channel == 0 for step in after.values())
     # What the channel does by itself shows only against the original.
     assert after["jpeg75"].against_original > 0
-    signs, _ = shift.measure(shift.random_signs, images, [surrogate], Budget(8))
     assert 7 < signs.rms_levels <= 8
     assert signs.shift["tiny"]["plain"].against_original > 0
 

@@ -51,12 +51,12 @@ def shift(raw: Raw) -> Section:
         ))  # fmt: skip
     head = ["protection", "PSNR, dB", "SSIM"]
     head += [f"{encoder}, {text}" for encoder in encoders for text in _STEPS.values()]
-    head += [f"{model}, training loss" for model in rows["random"].get("denoising", {})]
+    head += [f"{model}, training loss" for model in rows["random"]["denoising"]]
     table = [
         [label, number(row["psnr"], 1), number(row["ssim"])]
         + [number(row["shift"][encoder][step]["against_same_channel"])
            for encoder in encoders for step in _STEPS]
-        + [f"x {number(rise)}" for rise in row.get("denoising", {}).values()]
+        + [f"x {number(rise)}" for rise in row["denoising"].values()]
         for label, row in rows.items()
     ]  # fmt: skip
     plots = [
@@ -69,7 +69,7 @@ def shift(raw: Raw) -> Section:
         for encoder in encoders
     ]  # fmt: skip
     facts = [images(raw), ("bound", f"{raw['levels']} levels")]
-    peers = raw.get("against", {})
+    peers = raw["against"]
     facts += [(f"{label} attacks", peer["attacks"]) for label, peer in peers.items()]
     return Section(
         "Latent shift", [*facts, *made(raw)], claims, figures=plots,

@@ -146,7 +146,7 @@ def build(raw: Raw, source: str) -> Section:
 
 def made(raw: Raw) -> list[tuple[str, str]]:
     """Facts about how a measurement was made."""
-    found = raw.get("made") or raw.get("machine") or {}
+    found = raw["made"]
     names = {
         "command": "command",
         "date": "date",
