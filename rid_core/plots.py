@@ -17,6 +17,15 @@ def style() -> str:
     return (resources.files("rid_core") / "page.css").read_text()
 
 
+def standalone(plot: str) -> str:
+    """A plot as a file of its own, with the pages' style and colours."""
+    frame, inside = plot.split(">", 1)
+    return (
+        f'{frame} xmlns="http://www.w3.org/2000/svg"><style>{style()}'
+        f"svg {{ background: var(--card); }}</style>{inside}\n"
+    )
+
+
 def escape(value: object) -> str:
     """Text for HTML and SVG."""
     return html.escape(str(value))

@@ -20,7 +20,7 @@ Examples:
 @click.command("report", context_settings=CONTEXT, epilog=_EPILOG)
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path),
-              help="Folder for report.md, report.json and report.html.")  # fmt: skip
+              help="Folder for report.md and its figures, report.json, report.html.")  # fmt: skip
 @click.option("--title", help="Of the report.")
 @click.option("--picture", "pictures", multiple=True, type=click.Path(path_type=Path),
               help="Show it in the page, such as a sheet of samples; repeatable.")  # fmt: skip
@@ -54,6 +54,8 @@ def report(
     html = page.render(found, pictures)
     if readme is not None:
         markdown.write_between(readme, found)
+    for file, plot in markdown.plots(found).items():
+        write_text(output / file, plot)
     write_text(output / "report.md", markdown.render(found))
     write_result(output / "report.json", as_json(found))
     write_text(output / "report.html", html)

@@ -8,6 +8,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -336,7 +337,18 @@ def test_the_command_writes_three_files_or_none(files: list[Path], tmp_path: Pat
     assert not output.exists()
     done = CliRunner().invoke(group, arguments, catch_exceptions=False)
     assert done.exit_code == 0
-    assert {path.name for path in output.iterdir()} == {"report.md", "report.json", "report.html"}
+    written = {"report.md", "report.json", "report.html", "figures"}
+    assert {path.name for path in output.iterdir()} == written
+    # Every plot of the Markdown is a file that stands alone, and every such file is shown.
+    shown = re.findall(r"!\[.+\]\((figures/.+\.svg)\)", (output / "report.md").read_text())
+    assert sorted(shown) == sorted(
+        f"figures/{path.name}" for path in (output / "figures").iterdir()
+    )
+    assert len(shown) >= 4
+    for file in shown:
+        root = ElementTree.parse(output / file).getroot()
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert "--ink" in root[0].text
     assert "<title>A &lt;title&gt;</title>" in (output / "report.html").read_text()
     assert "A <title>" in (output / "report.md").read_text()
 

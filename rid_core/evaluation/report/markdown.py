@@ -1,4 +1,4 @@
-"""The report as Markdown, and the part of it that goes into a README."""
+"""The report as Markdown with its plots in files, and the part of it that goes into a README."""
 
 from __future__ import annotations
 
@@ -6,8 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rid_core.errors import RidError
-from rid_core.evaluation.report.content import TOPICS, Claim, Report, Section, Table, limits
+from rid_core.evaluation.report.content import (
+    TOPICS,
+    Claim,
+    Figure,
+    Report,
+    Section,
+    Table,
+    limits,
+)
 from rid_core.files import write_text
+from rid_core.plots import standalone
 
 BEGIN, END = "<!-- rid-eval report -->", "<!-- end of rid-eval report -->"
 
@@ -18,6 +27,15 @@ def render(report: Report) -> str:
     for section in report.sections:
         lines += _section(section)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def plots(report: Report) -> dict[str, str]:
+    """SVG files that the Markdown shows, by their path beside it."""
+    return {
+        file: standalone(figure.plot)
+        for section in report.sections
+        for file, figure in _plots(section).items()
+    }
 
 
 def summary(report: Report) -> list[str]:
@@ -56,10 +74,19 @@ def _section(section: Section) -> list[str]:
     lines = [f"## {section.title}", ""]
     lines += [*(f"- {name}: {text}" for name, text in section.facts), ""]
     lines += [line for warning in section.warnings for line in (f"> **{warning}**", "")]
+    for file, figure in _plots(section).items():
+        lines += [f"### {figure.title}", "", f"![{figure.title}]({file})", "", figure.note, ""]
     for table in section.tables:
         lines += [f"### {table.title}", "", *_table(table), ""]
         lines += [table.note, ""] if table.note else []
     return lines
+
+
+def _plots(section: Section) -> dict[str, Figure]:
+    """Its plots by file, which is named after the measurement's."""
+    stem = Path(section.source).stem
+    drawn = [figure for figure in section.figures if figure.plot]
+    return {f"figures/{stem}-{number}.svg": figure for number, figure in enumerate(drawn, 1)}
 
 
 def _table(table: Table) -> list[str]:
