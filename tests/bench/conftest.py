@@ -10,28 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # workers import bench_sessions by name
+# bench_sessions (by workers too) and tiny_defender are imported by name.
+sys.path.insert(0, str(Path(__file__).parent))
 
 SIDE = 64
 
 
-def tiny(seed: int, folder: Path) -> Path:
-    import torch
-
-    from rid_core.checkpoint import ModelCard, save_checkpoint
-    from rid_core.defenders import create_defender
-
-    config = {"width": 16, "detail_width": 8, "inner_blocks": 1}
-    torch.manual_seed(seed)
-    defender = create_defender("rid-n", **config)
-    torch.nn.init.normal_(defender.to_image.conv.weight, std=0.3)
-    path = folder / "tiny.safetensors"
-    save_checkpoint(path, defender, ModelCard("rid-n", levels=8, config=config))
-    return path
-
-
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tiny_defender import tiny
+
     return tiny(3, tmp_path_factory.mktemp("checkpoint"))
 
 

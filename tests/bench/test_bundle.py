@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import tiny
+from tiny_defender import tiny
 
 from rid_bench import reference as references
 from rid_bench import results

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import tiny
+from tiny_defender import tiny
 
 from rid_bench import fidelity
 from rid_bench import reference as references
