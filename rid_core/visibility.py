@@ -256,9 +256,9 @@ def _positive_xyb(linear: Tensor) -> Tensor:
 
 
 def _blurred(planes: Tensor) -> Tensor:
-    """Blur [N, C, H, W]; beyond the upper and the lower border lies zero, beside it a mirror."""
-    left, right = planes[..., :_RADIUS].flip(-1), planes[..., -_RADIUS:].flip(-1)
-    padded = F.pad(torch.cat([left, planes, right], dim=-1), (0, 0, _RADIUS, _RADIUS))
+    """Blur [N, C, H, W]; beyond the left and the right border lies zero, the others mirror."""
+    above, below = planes[..., :_RADIUS, :].flip(-2), planes[..., -_RADIUS:, :].flip(-2)
+    padded = F.pad(torch.cat([above, planes, below], dim=-2), (_RADIUS, _RADIUS))
     flat = padded.reshape(-1, 1, *padded.shape[2:])
     return _separable(flat, _gaussian(_RADIUS, _SIGMA).to(planes)).reshape(planes.shape)
 

@@ -1,7 +1,7 @@
 """Metrics of protection as the field defines them, each with its source.
 
 Of what an attacker gets: FDFR and ISM, the Frechet and the kernel distance of features. Of a
-protected photo: PSNR, SSIM, latent shift, rise of the training loss, gradient norm. LPIPS has a
+protected photo: PSNR, latent shift, rise of the training loss, gradient norm. LPIPS has a
 module of its own (:mod:`rid_core.evaluation.lpips`).
 """
 
@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from rid_core.errors import RidError
-from rid_core.objectives import dissimilarity
 from rid_core.surrogates import DiffusionSurrogate, Surrogate, relative_shift
 
 FEW = 2048
@@ -79,22 +78,6 @@ def psnr(original: np.ndarray, changed: np.ndarray) -> float:
     """Peak signal-to-noise ratio of 8-bit images of one shape, dB; 100 for no change at all."""
     error = (original.astype(np.float64) - changed.astype(np.float64)) / 255
     return float(-10 * np.log10(max(float(np.square(error).mean()), _LEAST)))
-
-
-def ssim(original: np.ndarray, changed: np.ndarray) -> float:
-    """Structural similarity (Wang et al., IEEE TIP 13, 2004): 11 x 11 Gaussian window, mean of RGB.
-
-    Args:
-        original: uint8 RGB [N, H, W, 3], sides of 11 pixels or more.
-        changed: same shape.
-
-    Returns:
-        The mean over the images; 1 for no change.
-    """
-    one, other = (
-        torch.from_numpy(a).permute(0, 3, 1, 2).float() / 255 for a in (original, changed)
-    )
-    return float(1 - dissimilarity(one, other).mean())
 
 
 def frechet_distance(one: np.ndarray, other: np.ndarray) -> float:
