@@ -1,7 +1,7 @@
 """Metrics of protection as the field defines them, each with its source.
 
 Of what an attacker gets: FDFR and ISM, the Frechet and the kernel distance of features. Of a
-protected photo: PSNR, SSIM, latent shift, rise of the training loss, gradient norm. LPIPS has a
+protected photo: JOD, PSNR, latent shift, rise of the training loss, gradient norm. LPIPS has a
 module of its own (:mod:`rid_core.evaluation.lpips`).
 """
 
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from rid_core.errors import RidError
-from rid_core.objectives import dissimilarity
 from rid_core.surrogates import DiffusionSurrogate, Surrogate, relative_shift
+from rid_core.visibility import JOD
 
 FEW = 2048
 """Samples below which a Frechet distance is mostly bias: the authors of FID ask for more."""
@@ -81,20 +81,25 @@ def psnr(original: np.ndarray, changed: np.ndarray) -> float:
     return float(-10 * np.log10(max(float(np.square(error).mean()), _LEAST)))
 
 
-def ssim(original: np.ndarray, changed: np.ndarray) -> float:
-    """Structural similarity (Wang et al., IEEE TIP 13, 2004): 11 x 11 Gaussian window, mean of RGB.
+def jod(original: np.ndarray, changed: np.ndarray) -> float:
+    """How visible a change is: :class:`rid_core.visibility.JOD` at 38 pixels per degree.
 
     Args:
-        original: uint8 RGB [N, H, W, 3], sides of 11 pixels or more.
+        original: uint8 RGB [N, H, W, 3], sides of 32 pixels or more.
         changed: same shape.
 
     Returns:
-        The mean over the images; 1 for no change.
+        The mean over the images; 10 for no visible difference.
+
+    Raises:
+        MissingExtraError: ``cvvdp`` is not installed.
+        RidError: images of different sizes.
     """
     one, other = (
         torch.from_numpy(a).permute(0, 3, 1, 2).float() / 255 for a in (original, changed)
     )
-    return float(1 - dissimilarity(one, other).mean())
+    with torch.inference_mode():
+        return float(JOD()(one, other).mean())
 
 
 def frechet_distance(one: np.ndarray, other: np.ndarray) -> float:
