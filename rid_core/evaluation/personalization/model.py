@@ -158,7 +158,7 @@ def load_model(path: str | Path, device: torch.device, method: str = "dreambooth
 
 
 def model_digest(path: str | Path) -> str:
-    """Of a model's file or folder: names, sizes, both ends of every file; of a hub's name, the name.
+    """Of a model's folder or file: names, sizes, and both ends of each; of a hub's name, the name.
 
     Enough to notice that another model lies there, without reading gigabytes.
     """
