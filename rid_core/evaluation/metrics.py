@@ -217,13 +217,12 @@ def gradient_norm(
     Returns:
         In loss per unit of the [0, 1] range, L2 over all values of a photo.
     """
-    with torch.no_grad():
-        like = surrogate.encode(photos)
+    leaf = photos.detach().clone().requires_grad_(True)
+    latent = surrogate.encode(leaf)  # once: its activations serve all draws
     norms = []
-    for noise, t in _draws(surrogate, like, draws, seed):
-        leaf = photos.detach().clone().requires_grad_(True)
-        loss = surrogate.denoising_loss(surrogate.encode(leaf), noise, t)
-        (gradient,) = torch.autograd.grad(loss.sum(), leaf)
+    for noise, t in _draws(surrogate, latent.detach(), draws, seed):
+        loss = surrogate.denoising_loss(latent, noise, t)
+        (gradient,) = torch.autograd.grad(loss.sum(), leaf, retain_graph=True)
         norms.append(gradient.flatten(1).norm(dim=1).mean())
     return float(torch.stack(norms).mean())
 
