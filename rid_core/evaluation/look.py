@@ -29,6 +29,8 @@ _LEAST = 1e-10
 
 _CLOSE = 0.005  # JOD
 _TRIES = 8
+_WEAKEST = 0.01
+"""Strength below which nothing is tried: no bound of a hundred levels changes a pixel by it."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,9 @@ def strength_at(
 ) -> float:
     """The strength at which perturbations have a mean JOD over photos.
 
-    ``log(10 - JOD)`` is nearly a line in ``log(strength)``, so a few secant steps are enough.
+    ``log(10 - JOD)`` is nearly a line in ``log(strength)``, so a few secant steps are enough; where
+    one leaves what is known to lie around the answer, that is halved instead. Random signs change
+    in whole levels and so have few looks: of those the nearest that was seen is taken.
 
     Args:
         jod: wanted, below 10.
@@ -151,17 +155,21 @@ def strength_at(
     loss, goal = 10 - mean_jod(images, units, budget), 10 - jod
     if loss <= goal:
         return 1.0
-    strength, slope = 1.0, 1.0
+    strength, slope, low, high, seen = 1.0, 1.0, _WEAKEST, 1.0, {1.0: loss}
     for _ in range(_TRIES):
-        new = min(1.0, max(0.01, strength * (goal / loss) ** (1 / slope)))
+        new = strength * (max(goal, 0.0) / loss) ** (1 / slope)
+        if not low < new < high:
+            new = math.sqrt(low * high)
         new_loss = max(10 - mean_jod(images, units, budget, new), 1e-6)
-        if abs(new_loss - goal) < _CLOSE or new == strength:
-            return new
+        seen[new] = new_loss
+        if abs(new_loss - goal) < _CLOSE:
+            break
+        low, high = (new, high) if new_loss < goal else (low, new)
         # Rounding to levels makes steps of it: a slope out of all proportion is not believed.
         measured = math.log(new_loss / loss) / math.log(new / strength)
         slope = min(3.0, max(0.5, measured))
         strength, loss = new, new_loss
-    return strength
+    return min(seen, key=lambda one: abs(seen[one] - goal))
 
 
 PHONE_COLUMNS = 1179

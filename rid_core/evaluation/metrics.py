@@ -1,7 +1,7 @@
 """Metrics of protection as the field defines them, each with its source.
 
 Of what an attacker gets: FDFR and ISM, the Frechet and the kernel distance of features. Of a
-protected photo: PSNR, latent shift, rise of the training loss, gradient norm. LPIPS has a
+protected photo: JOD, PSNR, latent shift, rise of the training loss, gradient norm. LPIPS has a
 module of its own (:mod:`rid_core.evaluation.lpips`).
 """
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from rid_core.errors import RidError
 from rid_core.surrogates import DiffusionSurrogate, Surrogate, relative_shift
+from rid_core.visibility import JOD
 
 FEW = 2048
 """Samples below which a Frechet distance is mostly bias: the authors of FID ask for more."""
@@ -78,6 +79,27 @@ def psnr(original: np.ndarray, changed: np.ndarray) -> float:
     """Peak signal-to-noise ratio of 8-bit images of one shape, dB; 100 for no change at all."""
     error = (original.astype(np.float64) - changed.astype(np.float64)) / 255
     return float(-10 * np.log10(max(float(np.square(error).mean()), _LEAST)))
+
+
+def jod(original: np.ndarray, changed: np.ndarray) -> float:
+    """How visible a change is: :class:`rid_core.visibility.JOD` at 38 pixels per degree.
+
+    Args:
+        original: uint8 RGB [N, H, W, 3], sides of 32 pixels or more.
+        changed: same shape.
+
+    Returns:
+        The mean over the images; 10 for no visible difference.
+
+    Raises:
+        MissingExtraError: ``cvvdp`` is not installed.
+        RidError: images of different sizes.
+    """
+    one, other = (
+        torch.from_numpy(a).permute(0, 3, 1, 2).float() / 255 for a in (original, changed)
+    )
+    with torch.inference_mode():
+        return float(JOD()(one, other).mean())
 
 
 def frechet_distance(one: np.ndarray, other: np.ndarray) -> float:
@@ -195,13 +217,12 @@ def gradient_norm(
     Returns:
         In loss per unit of the [0, 1] range, L2 over all values of a photo.
     """
-    with torch.no_grad():
-        like = surrogate.encode(photos)
+    leaf = photos.detach().clone().requires_grad_(True)
+    latent = surrogate.encode(leaf)  # once: its activations serve all draws
     norms = []
-    for noise, t in _draws(surrogate, like, draws, seed):
-        leaf = photos.detach().clone().requires_grad_(True)
-        loss = surrogate.denoising_loss(surrogate.encode(leaf), noise, t)
-        (gradient,) = torch.autograd.grad(loss.sum(), leaf)
+    for noise, t in _draws(surrogate, latent.detach(), draws, seed):
+        loss = surrogate.denoising_loss(latent, noise, t)
+        (gradient,) = torch.autograd.grad(loss.sum(), leaf, retain_graph=True)
         norms.append(gradient.flatten(1).norm(dim=1).mean())
     return float(torch.stack(norms).mean())
 

@@ -51,6 +51,17 @@ def test_psnr_agrees_with_scikit_image(astronaut: np.ndarray) -> None:
     assert metrics.psnr(clean, clean) == 100
 
 
+def test_jod_is_the_mean_over_photos_and_falls_with_what_is_seen(astronaut: np.ndarray) -> None:
+    clean = np.stack([astronaut[:64, 128:192], astronaut[64:128, 128:192]])
+    grain = np.random.default_rng(0).integers(-16, 17, clean.shape)
+    changed = np.clip(clean + grain, 0, 255).astype(np.uint8)
+    each = [metrics.jod(clean[n : n + 1], changed[n : n + 1]) for n in range(2)]
+    assert each[0] != pytest.approx(each[1], abs=1e-3)
+    assert metrics.jod(clean, changed) == pytest.approx(np.mean(each), abs=1e-3)
+    assert 5 < max(each) < 9.9
+    assert metrics.jod(clean, clean) == pytest.approx(10, abs=1e-3)
+
+
 def test_the_frechet_distance_of_known_gaussians() -> None:
     """Of N(0, 1) and N(m, s^2) in every direction: D (m^2 + (1 - s)^2)."""
     rng = np.random.default_rng(0)
