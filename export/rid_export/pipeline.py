@@ -117,8 +117,6 @@ def _gate(job: Job) -> None:
             job.checked.append(parity.gate(runner, reference, bounds, spec.outputs))
             # A surrogate is slow: it judges the runtime that apps use, the first.
             reference = dataclasses.replace(reference, shift=None)
-        if spec.dynamic:
-            parity.gate(runners[0], job.preparation.oblong(spec), bounds, spec.outputs)
     except RidError as error:
         raise RidError(f"{error}{_worst_layer(job)}") from None
     job.remarks = job.target.remarks(job.path)
@@ -133,7 +131,8 @@ def _worst_layer(job: Job) -> str:
 def _seal(job: Job) -> None:
     """Write the figures into the file, and read it once more as a user would."""
     assert job.metadata is not None
-    seal(job.path, dataclasses.replace(job.metadata, parity=tuple(job.checked)))
+    proved = dataclasses.replace(job.metadata, parity=tuple(job.checked), sizes=job.reference.sizes)
+    seal(job.path, proved)
     check_digest(job.path, read_metadata(job.path))
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 OPSET = 18
 """Has all that the phone networks need; onnxruntime-web and onnxruntime-mobile run it."""
 _TRACED = (3, 5)
-"""Height and width, in strides, at which a dynamic file is traced: its graph is that of any size."""
+"""Height and width in strides at which a dynamic file is traced; its graph is that of any size."""
 
 
 @register_target
