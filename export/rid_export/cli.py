@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rid_core.cli.common import CONTEXT, OptionalCommandGroup, run, version_option
+from rid_core.errors import MissingExtraError, RidError
 from rid_export.commands import COMMANDS
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def main_command(
     from rid_core.checkpoint import find_checkpoint
     from rid_export import delivery, pipeline, report
 
-    specs = _specs(
+    specs, left_out = _specs(
         targets or ("all",),
         precisions or ("fp32",),
         resolution=resolution,
@@ -161,8 +162,10 @@ def main_command(
         specs, source, out, notify=_notify, portraits=portraits, surrogate=surrogate
     )
     if not bare:
-        delivery.deliver(results, source, out, notify=_notify)
-    click.echo(report.as_json(results) if as_json else report.table(results))
+        delivery.deliver(results, source, out, notify=_notify, left_out=left_out)
+    click.echo(report.as_json(results, left_out) if as_json else report.table(results))
+    for line in left_out:
+        click.echo(f"left out: {line}", err=True)
     refused = [result for result in results if result.error is not None]
     for result in refused:
         click.echo(f"error: {result.file}: {result.error}", err=True)
@@ -171,25 +174,36 @@ def main_command(
 
 def _specs(
     targets: tuple[str, ...], precisions: tuple[str, ...], **settings: Any
-) -> list[ExportSpec]:
+) -> tuple[list[ExportSpec], list[str]]:
+    """What to make, and of what ``all`` stands for why some cannot be made so, one line each."""
     from rid_export.registry import get_target, list_targets
     from rid_export.spec import ExportSpec
 
-    names: list[str] = []
+    wanted: dict[tuple[str, str], bool] = {}  # whether it was named itself
     for target in targets:
-        names += list_targets() if target == "all" else [target]
-    pairs: list[tuple[str, str]] = []
-    for name in names:
-        for precision in precisions:
-            every = get_target(name).precisions if precision == "all" else (precision,)
-            pairs += [(name, each) for each in every]
-    specs = [
-        ExportSpec(target=name, precision=precision, **settings)
-        for name, precision in dict.fromkeys(pairs)
-    ]
-    for spec in specs:
-        get_target(spec.target).check(spec)
-    return specs
+        for name in list_targets() if target == "all" else [target]:
+            for precision in precisions:
+                every = get_target(name).precisions if precision == "all" else (precision,)
+                for each in every:
+                    named = "all" not in (target, precision)
+                    wanted[name, each] = wanted.get((name, each), False) or named
+    specs = []
+    left_out = []
+    for (name, precision), named in wanted.items():
+        spec = ExportSpec(target=name, precision=precision, **settings)
+        try:
+            get_target(name).check(spec)
+        except MissingExtraError:
+            raise
+        except RidError as error:
+            if named:
+                raise
+            left_out.append(str(error))
+        else:
+            specs.append(spec)
+    if not specs:
+        raise RidError("; ".join(left_out))
+    return specs, left_out
 
 
 def _notify(line: str) -> None:

@@ -263,6 +263,7 @@ def _run(job: Job, stages: Sequence[Stage], notify: Notify, turn: threading.Lock
                     finally:
                         seconds += time.perf_counter() - started
             size = payload_size(fresh)
+            job.remarks = (*job.remarks, *_replaced(place, job.metadata))
     except RidError as error:
         keep_log = str(job.log) in str(error)
         return Result(
@@ -286,6 +287,23 @@ def _run(job: Job, stages: Sequence[Stage], notify: Notify, turn: threading.Lock
         notes=job.notes,
         remarks=job.remarks,
     )
+
+
+_OF_A_REPLACED_FILE = ("weights", "levels", "calibration")
+"""What its name does not say."""
+
+
+def _replaced(place: Path, fresh: ArtifactMetadata | None) -> Iterator[str]:
+    """What is other in a file of the same name that is about to be replaced."""
+    if fresh is None or not place.exists():
+        return
+    try:
+        old = read_metadata(place)
+    except RidError:  # none of ours: nothing is known of it
+        return
+    other = [n for n in _OF_A_REPLACED_FILE if getattr(old, n) != getattr(fresh, n)]
+    if other:
+        yield f"replaced a file of that name that had other {', '.join(other)}"
 
 
 def _quantization_lines(notes: Notes | None) -> Iterator[str]:
