@@ -172,7 +172,7 @@ def own_biases(graph: Graph, weights: Mapping[str, np.ndarray]) -> None:
         inputs = [int(t) for t in readers[0].inputs]
         other = inputs[1 - inputs.index(output)]
         both = graph.constant(other)
-        if both is None or np.broadcast_shapes(both.shape, wanted.shape) != both.shape:
+        if both is None or both.shape[-1:] != wanted.shape:
             continue  # nothing of the layer's can be in it
         rest = graph.add_buffer(both - (wanted - stored))
         if len(_readers(graph, other)) > 1:
