@@ -23,7 +23,7 @@ SCHEMA = 1
 """Of what ``--json`` prints."""
 
 _FILE = click.Path(path_type=Path)
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 
 def _examples(*lines: str) -> str:
@@ -311,7 +311,13 @@ def _compare_rows(found: Comparison) -> list[tuple[str, str]]:
 @click.option(
     "--target", "targets", multiple=True, metavar="NAME", help="Only for these.  [default: all]"
 )
-@click.option("--resolution", default=512, show_default=True, metavar="PIXELS")
+@click.option(
+    "--resolution",
+    default=512,
+    show_default=True,
+    metavar="PIXELS",
+    help="Height and width of the input; operators can depend on it.",
+)
 @_json_option
 def lint(
     preset: str | None,
