@@ -84,8 +84,8 @@ Examples:
     default="protected,delta",
     show_default=True,
     metavar="NAMES",
-    help="What the network gives: delta, the perturbation, and protected, the finished image, which "
-    "may be left out.",
+    help="What the network gives: delta, the perturbation, and protected, the finished image; the "
+    "latter may be left out.",
 )
 @click.option(
     "--dynamic",
