@@ -43,7 +43,7 @@ def test_converters_that_fail(
     capfd: Any,
 ) -> None:
     monkeypatch.setitem(registry._TARGETS, "broken", kind())
-    old = tmp_path / "rid-n.onnx"
+    old = tmp_path / "rid-n.64px.onnx"
     old.write_bytes(b"the old file")
     (result,) = export([ExportSpec("broken", resolution=64)], small_checkpoint, tmp_path)
     assert result.error is not None
@@ -51,7 +51,7 @@ def test_converters_that_fail(
     assert "\n" not in result.error
     assert old.read_bytes() == b"the old file"
     assert "page after page" not in "".join(capfd.readouterr())
-    log = tmp_path / "rid-n.onnx.log"
+    log = tmp_path / "rid-n.64px.onnx.log"
     named = kind is not broken_targets.Refuses
     assert (str(log) in result.error) == named
     assert {p.name for p in tmp_path.iterdir()} == {old.name, *([log.name] if named else [])}
