@@ -110,7 +110,10 @@ def _flip(clean: Tensor, changed: Tensor) -> float:
 
 
 def protected_at(image: Tensor, unit: Tensor, budget: Budget, strength: float = 1.0) -> Tensor:
-    """What is saved: the perturbation at ``strength`` of the budget, in whole levels.
+    """The photo with its perturbation: at full strength in whole levels, as it is saved.
+
+    At less strength, where protections are compared, nothing is rounded: random signs of a few
+    levels would jump from one whole level to the next, and few looks could be had.
 
     Args:
         image: [B, 3, H, W] in [0, 1].
@@ -118,7 +121,8 @@ def protected_at(image: Tensor, unit: Tensor, budget: Budget, strength: float = 
         budget: the bound at full strength.
         strength: in (0, 1].
     """
-    return round_to_levels(budget.apply(image, unit * strength))
+    changed = budget.apply(image, unit * strength)
+    return round_to_levels(changed) if strength == 1 else changed
 
 
 def mean_jod(
@@ -140,8 +144,7 @@ def strength_at(
     """The strength at which perturbations have a mean JOD over photos.
 
     ``log(10 - JOD)`` is nearly a line in ``log(strength)``, so a few secant steps are enough; where
-    one leaves what is known to lie around the answer, that is halved instead. Random signs change
-    in whole levels and so have few looks: of those the nearest that was seen is taken.
+    one leaves what is known to lie around the answer, that is halved instead.
 
     Args:
         jod: wanted, below 10.
