@@ -6,7 +6,8 @@ perturbation lost altogether still leaves 31 dB between the images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +67,33 @@ def compare(reference: np.ndarray, measured: np.ndarray, visible: float = 0.0) -
         max_error=float(np.abs(error).max(initial=0)),
         rms_error=float(np.sqrt(noise / max(ref.size, 1))),
     )
+
+
+_HIGH_IS_GOOD = frozenset(
+    ("sqnr_db", "cosine", "sign_agreement", "retained_shift", "psnr_db", "ssim")
+)
+
+
+def worst_of(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Each figure the worst over several images.
+
+    Args:
+        rows: figures of each image, all with the same names, ``delta_`` before them or not.
+    """
+    return {
+        name: (min if name.removeprefix("delta_") in _HIGH_IS_GOOD else max)(
+            row[name] for row in rows
+        )
+        for name in rows[0]
+    }
+
+
+def compare_worst(
+    references: Iterable[np.ndarray], measured: Iterable[np.ndarray], visible: float = 0.0
+) -> ErrorStatistics:
+    """:func:`compare` image by image; each figure the worst over them."""
+    found = [compare(*pair, visible) for pair in zip(references, measured, strict=True)]
+    return ErrorStatistics(**worst_of([dataclasses.asdict(row) for row in found]))
 
 
 @dataclass(frozen=True)
@@ -204,10 +232,7 @@ def measure(runner: Runner, reference: Reference, outputs: Iterable[str]) -> dic
             row["change_levels"] = float(np.abs(change).max()) * 255
             row["protected_error_levels"] = float(np.abs(wrong).max()) * 255
         rows.append(row)
-    best_is_high = {"delta_sqnr_db", "delta_cosine", "delta_sign_agreement", "retained_shift"}
-    return {
-        name: (min if name in best_is_high else max)(row[name] for row in rows) for name in rows[0]
-    }
+    return worst_of(rows)
 
 
 def _check_output(

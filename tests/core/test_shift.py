@@ -130,7 +130,7 @@ def test_the_share_of_a_rise_is_of_what_lies_above_the_clean_value() -> None:
         (["--device", "gpu"], "no such kind of device"),
         (["--against", "pgd", "--set", "aspl.rounds=2"], "'aspl' is not among --against"),
         (["--against", "pgd", "--set", "pgd.step_count=2"], "no setting 'step_count'"),
-        (["--against", "pgd", "--set", "pgd.steps"], "key=value"),
+        (["--against", "pgd", "--set", "pgd.steps"], "KEY=VALUE"),
     ],
 )
 def test_a_slow_method_that_cannot_be_run_is_one_clear_line(

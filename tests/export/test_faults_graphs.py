@@ -12,7 +12,7 @@ import pytest
 import torch
 from planted import SUFFIX, Spoil, make_network, refuse
 
-from rid_export.opening import hushed
+from rid_core.output import suppress_output
 from rid_export.verification import verify
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("two_portraits")]
@@ -32,7 +32,7 @@ def target(request: pytest.FixtureRequest) -> str:
 
 def test_nothing_planted(target: str, bare: Path, tmp_path: Path) -> None:
     path = planted.convert(target, bare, tmp_path / f"rid-n{SUFFIX[target]}")
-    with hushed():
+    with suppress_output():
         assert verify(path, bare).parity
 
 
