@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 from rid_core.assignments import read_assignments, split_assignment
 from rid_core.errors import RidError, did_you_mean
 from rid_core.evaluation.statistics import ratio_interval
-from rid_core.output import suppress_output
 
 
 def test_the_nearest_name_is_offered_or_all_of_them() -> None:
