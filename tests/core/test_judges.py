@@ -162,6 +162,7 @@ def test_the_command_prints_and_writes(
     assert checks["photos, the authors' threshold"]["fpr"] == 1.0
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.shared
 def test_the_judge_tells_real_people_apart(judge: Judge, shared: Path) -> None:

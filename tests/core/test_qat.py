@@ -46,6 +46,7 @@ def _config(teacher: Path, portraits: Path, *more: str) -> qat.QatConfig:
     return qat.load_qat_config(str(teacher), None, (f"data.folder={portraits}", *SETTINGS, *more))
 
 
+@pytest.mark.full
 def test_the_result_is_an_ordinary_checkpoint_whose_card_says_so(
     teacher: Path, portraits: Path, tmp_path: Path
 ) -> None:
@@ -64,6 +65,7 @@ def test_the_result_is_an_ordinary_checkpoint_whose_card_says_so(
     assert {"rounding", "drift", "int8_sqnr_db"} <= set().union(*rows)
 
 
+@pytest.mark.full
 def test_fine_tuning_takes_rounding_noise_away(
     teacher: Path, portraits: Path, tmp_path: Path
 ) -> None:
@@ -102,6 +104,7 @@ def test_settings_have_defaults_of_their_own(teacher: Path, portraits: Path) -> 
     assert (optim.steps, optim.lr, optim.weight_decay) == (4, 5e-4, 0)
 
 
+@pytest.mark.full
 def test_a_resumed_run_continues_bit_for_bit(
     teacher: Path, portraits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +171,7 @@ def test_a_training_run_of_the_teacher_lends_its_settings(teacher: Path, tmp_pat
     assert config.optim.steps == 300
 
 
+@pytest.mark.full
 def test_on_the_command_line(teacher: Path, portraits: Path, tmp_path: Path) -> None:
     from click.testing import CliRunner
 

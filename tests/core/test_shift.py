@@ -80,6 +80,7 @@ def test_the_command_prints_writes_and_updates_the_card(
     assert (tmp_path / "spectra.png").is_file()
 
 
+@pytest.mark.full
 def test_each_slow_method_attacks_what_it_can_and_ours_is_held_against_it(
     checkpoint: Path,
     portraits: Path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 from typing import Any
@@ -52,19 +53,17 @@ def portrait() -> Any:
 
 
 @pytest.fixture(scope="session")
-def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def exported(checkpoint: Path, once: Any) -> Any:
     """``exported("tflite")`` is the result of exporting to it; each is made once."""
     from rid_export.pipeline import export
     from rid_export.spec import ExportSpec
 
-    out = tmp_path_factory.mktemp("dist")
-    made: dict[str, Any] = {}
-
+    @functools.cache
     def get(target: str) -> Any:
-        if target not in made:
-            (made[target],) = export([ExportSpec(target=target)], checkpoint, out)
-        assert made[target].error is None, made[target].error
-        return made[target]
+        spec = ExportSpec(target=target)
+        (made,) = once(f"dist-{target}", lambda out: export([spec], checkpoint, out))
+        assert made.error is None, made.error
+        return made
 
     return get
 

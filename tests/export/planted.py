@@ -33,6 +33,7 @@ SIZE = 64
 SUFFIX = {"tflite": ".tflite", "onnx": ".onnx", "coreml": ".mlpackage"}
 DIFFER = r"delta_sqnr_db is .*the weights differ from the checkpoint's, a layer is missing"
 WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"
+FLOAT32 = 11  # of MIL.proto's DataType
 MODEL = "Data/com.apple.CoreML/model.mlmodel"
 
 
@@ -221,9 +222,10 @@ def replace_operator(path: Path, onnx: tuple[str, str], mil: tuple[str, str], tf
         with edited_program(path) as operations:
             operation = next(entry for entry in operations if entry.type == mil[0])
             operation.type = mil[1]
-            if mil[1] == "identity":
-                for name in [name for name in operation.inputs if name != "x"]:
-                    del operation.inputs[name]
+            if mil[1] == "mul":  # by one: nothing is left of the operation
+                number = operation.inputs["y"].arguments.add().value
+                number.type.tensorType.dataType = FLOAT32
+                number.immediateValue.tensor.floats.values.append(1.0)
     else:
         tflite(path)
     reseal(path)

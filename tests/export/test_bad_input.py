@@ -141,6 +141,7 @@ def test_no_space_for_the_converter(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_no_space_at_all(small_checkpoint: Path, tmp_path: Path) -> None:
     """No file may be longer than 20 kB, as on a disk that is full."""
@@ -222,6 +223,7 @@ def test_files_from_elsewhere(command: str, name: str, tmp_path: Path) -> None:
     assert text in line
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_file_of_a_later_version(small_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
