@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,21 @@ def reference(checkpoint: Path, portrait: Any) -> Any:
 
     runtime = TorchRuntime(checkpoint)
     return make_reference(lambda image: runtime.run(image)["delta"], [portrait], runtime.levels)
+
+
+@pytest.fixture
+def register() -> Iterator[Callable[[type[Any]], None]]:
+    """``register(kind)`` makes one of ``broken_targets`` known as ``broken`` for a test."""
+    from rid_export.registry import register_target, unregister_target
+
+    registered: list[type[Any]] = []
+
+    def add(kind: type[Any]) -> None:
+        registered.append(register_target(kind))
+
+    yield add
+    for kind in registered:
+        unregister_target(kind.name)
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from typing import Any
 import broken_targets
 import pytest
 
-from rid_export import registry
 from rid_export.pipeline import export
 from rid_export.spec import ExportSpec
 
@@ -133,9 +132,9 @@ def test_checkpoint_of_another_version_by_command(small_checkpoint: Path, tmp_pa
 
 @pytest.mark.slow
 def test_no_space_for_the_converter(
-    small_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_checkpoint: Path, tmp_path: Path, register: Callable[[type[Any]], None]
 ) -> None:
-    monkeypatch.setitem(registry._TARGETS, "broken", broken_targets.Full())
+    register(broken_targets.Full)
     (result,) = export([ExportSpec("broken", resolution=64)], small_checkpoint, tmp_path)
     assert result.error == "no space left while writing rid-n.onnx; free some and run again"
     assert list(tmp_path.iterdir()) == []
