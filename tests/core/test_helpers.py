@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -73,3 +74,17 @@ def test_the_interval_of_a_ratio_holds_it_and_narrows() -> None:
     assert few[1] - few[0] > 2 * (high - low)
     # The same images are drawn for both: what is a constant share of each image has no spread.
     assert ratio_interval(below / 4, below) == pytest.approx((0.25, 0.25))
+
+
+def test_each_of_several_processes_computes_in_one_thread() -> None:
+    """What pytest-xdist's processes compute with, and their children."""
+    root = Path(__file__).parents[2]
+    code = (
+        f"import sys; sys.path.insert(0, {str(root / 'tests')!r}); import conftest, torch, cv2; "
+        "print(torch.get_num_threads(), cv2.getNumThreads())"
+    )
+    environment = os.environ | {"PYTEST_XDIST_WORKER": "gw0", "OMP_NUM_THREADS": "7"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["1", "1"]
