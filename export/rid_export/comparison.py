@@ -52,7 +52,7 @@ def compare_files(first: str | Path, second: str | Path) -> Comparison:
     resolution = _common_size(one, other)
     portraits = bundled_portraits(resolution)
     truth, measured = (
-        (opened.runner.run(image)["delta"] for image in portraits) for opened in (one, other)
+        [opened.runner.run(image)["delta"] for image in portraits] for opened in (one, other)
     )
     worst = compare_worst(truth, measured, 1 / one.levels)
     return Comparison(one, other, resolution, len(portraits), worst)

@@ -46,7 +46,6 @@ def _config(teacher: Path, portraits: Path, *more: str) -> qat.QatConfig:
     return qat.load_qat_config(str(teacher), None, (f"data.folder={portraits}", *SETTINGS, *more))
 
 
-@pytest.mark.full
 def test_the_result_is_an_ordinary_checkpoint_whose_card_says_so(
     teacher: Path, portraits: Path, tmp_path: Path
 ) -> None:
