@@ -139,12 +139,15 @@ def check_surrogate(kind: str, surrogate: Surrogate) -> None:
         raise RidError(f"objective {kind} cannot attack {surrogate.name} with denoiser = false")
 
 
-@objective("encoder-shift", needs=Surrogate)
-def _encoder_shift(section: ObjectiveSection) -> MemberTerm:
+@objective("log-shift", "floor", needs=Surrogate)
+def _log_shift(section: ObjectiveSection) -> MemberTerm:
+    floor = objectives.FLOOR if section.floor is None else section.floor
+
     def term(scene: Scene, member: Surrogate, number: int, protected: Tensor) -> Tensor:
         with torch.no_grad():
             reference = scene.encode(member, number, scene.clean)
-        return objectives.encoder_shift(reference, scene.encode(member, number, protected))
+        shifted = scene.encode(member, number, protected)
+        return objectives.log_shift(reference, shifted, floor)
 
     return term
 
