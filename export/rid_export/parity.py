@@ -74,18 +74,19 @@ _HIGH_IS_GOOD = frozenset(
 )
 
 
+def worst_row(rows: Sequence[Mapping[str, float]], name: str) -> int:
+    """Number of the image whose figure is the worst, of those that have it."""
+    pick = min if name.removeprefix("delta_") in _HIGH_IS_GOOD else max
+    return pick((i for i, row in enumerate(rows) if name in row), key=lambda i: rows[i][name])
+
+
 def worst_of(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Each figure the worst over several images.
 
     Args:
-        rows: figures of each image, all with the same names, ``delta_`` before them or not.
+        rows: figures of each image, ``delta_`` before their names or not; the first has them all.
     """
-    return {
-        name: (min if name.removeprefix("delta_") in _HIGH_IS_GOOD else max)(
-            row[name] for row in rows
-        )
-        for name in rows[0]
-    }
+    return {name: rows[worst_row(rows, name)][name] for name in rows[0]}
 
 
 def compare_worst(
