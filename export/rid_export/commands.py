@@ -198,11 +198,11 @@ def verify(file: Path, against: str | None, as_json: bool) -> int:
     Digest, metadata and figures are held against the checkpoint; the first that does not fit is
     printed with its likely cause, and the exit code is 1.
     """
-    from rid_export.opening import hushed
+    from rid_core.output import suppress_output
     from rid_export.verification import verify as run_gate
 
     try:
-        with hushed():
+        with suppress_output():
             done = run_gate(file, against)
     except RidError as error:
         if as_json:
@@ -248,10 +248,10 @@ def compare(first: str, second: str, as_json: bool) -> int:
 
     Each is a checkpoint, an exported file or a bundled preset; A is the reference.
     """
+    from rid_core.output import suppress_output
     from rid_export.comparison import compare_files
-    from rid_export.opening import hushed
 
-    with hushed():
+    with suppress_output():
         found = compare_files(first, second)
     if as_json:
         _print_json(
@@ -331,14 +331,14 @@ def lint(
     Needs no converter. Findings are advice: the exit code is 0.
     """
     from rid_core.checkpoint import find_checkpoint
+    from rid_core.output import suppress_output
     from rid_export.lint import lint_checkpoint, lint_preset
-    from rid_export.opening import hushed
     from rid_export.registry import get_target, list_targets
 
     if preset and checkpoint:
         raise click.UsageError("give --preset or --checkpoint, not both")
     layouts = [get_target(name).layout for name in targets or list_targets()]
-    with hushed():
+    with suppress_output():
         if checkpoint is not None:
             findings = lint_checkpoint(find_checkpoint(checkpoint), layouts, resolution)
         else:

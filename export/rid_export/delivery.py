@@ -31,11 +31,12 @@ from rid_core.artifact import read_metadata
 from rid_core.budget import Budget
 from rid_core.files import write_text
 from rid_core.operators import operator_counts
+from rid_core.output import suppress_output
 from rid_export import report
 from rid_export.codegen import write_wrapper
 from rid_export.doctor import system
 from rid_export.lint import lint_lines
-from rid_export.opening import hushed, open_runners, target_of
+from rid_export.opening import open_runners, target_of
 from rid_export.page import Shown, Story, render
 from rid_export.report import Result
 
@@ -100,7 +101,7 @@ def deliver(
     target = stem.with_name(f"{stem.name}.json")
     write_text(target, json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n")
     page = stem.with_name(f"{stem.name}.html")
-    with hushed():
+    with suppress_output():
         story = _story(results, made, runtime, lines, document, machine)
     write_text(page, render(story))
     return [*wrappers.values(), target, page]

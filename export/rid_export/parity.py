@@ -6,7 +6,8 @@ perturbation lost altogether still leaves 31 dB between the images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +67,34 @@ def compare(reference: np.ndarray, measured: np.ndarray, visible: float = 0.0) -
         max_error=float(np.abs(error).max(initial=0)),
         rms_error=float(np.sqrt(noise / max(ref.size, 1))),
     )
+
+
+_HIGH_IS_GOOD = frozenset(
+    ("sqnr_db", "cosine", "sign_agreement", "retained_shift", "psnr_db", "ssim")
+)
+
+
+def worst_row(rows: Sequence[Mapping[str, float]], name: str) -> int:
+    """Number of the image whose figure is the worst, of those that have it."""
+    pick = min if name.removeprefix("delta_") in _HIGH_IS_GOOD else max
+    return pick((i for i, row in enumerate(rows) if name in row), key=lambda i: rows[i][name])
+
+
+def worst_of(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Each figure the worst over several images.
+
+    Args:
+        rows: figures of each image, ``delta_`` before their names or not; the first has them all.
+    """
+    return {name: rows[worst_row(rows, name)][name] for name in rows[0]}
+
+
+def compare_worst(
+    references: Iterable[np.ndarray], measured: Iterable[np.ndarray], visible: float = 0.0
+) -> ErrorStatistics:
+    """:func:`compare` image by image; each figure the worst over them."""
+    found = [compare(*pair, visible) for pair in zip(references, measured, strict=True)]
+    return ErrorStatistics(**worst_of([dataclasses.asdict(row) for row in found]))
 
 
 @dataclass(frozen=True)
@@ -178,11 +207,6 @@ def make_reference(
     return Reference(portraits, deltas, predict, levels)
 
 
-_BEST_IS_HIGH = frozenset(
-    ("delta_sqnr_db", "delta_cosine", "delta_sign_agreement", "retained_shift")
-)
-
-
 def measure(runner: Runner, reference: Reference, outputs: Iterable[str]) -> dict[str, float]:
     """All figures of one runtime, each the worst over the portraits.
 
@@ -191,13 +215,7 @@ def measure(runner: Runner, reference: Reference, outputs: Iterable[str]) -> dic
             or infinity.
     """
     rows = _rows(runner, reference, outputs)
-    return {name: rows[_worst(rows, name)][name] for name in rows[0]}
-
-
-def _worst(rows: Sequence[dict[str, float]], name: str) -> int:
-    """Number of the portrait whose figure is the worst."""
-    pick = min if name in _BEST_IS_HIGH else max
-    return pick((i for i, row in enumerate(rows) if name in row), key=lambda i: rows[i][name])
+    return worst_of(rows)
 
 
 def _rows(runner: Runner, reference: Reference, outputs: Iterable[str]) -> list[dict[str, float]]:
@@ -285,7 +303,7 @@ def gate(
     checks = tuple(
         Check(
             bound.name,
-            _short(rows[_worst(rows, bound.name)][bound.name]),
+            _short(rows[worst_row(rows, bound.name)][bound.name]),
             bound.bound,
             bound.sense,
         )
@@ -294,7 +312,7 @@ def gate(
     )
     failed = [check for check in checks if not check.passed]
     if failed:
-        number = _worst(rows, failed[0].name)
+        number = worst_row(rows, failed[0].name)
         where = f" at {_size(reference.portraits[number])}" if len(reference.sizes) > 1 else ""
         cause = _cause(runner, reference, number, failed)
         raise RidError(f"{runner.name}: {_complaint(failed)}{where}: {cause}")

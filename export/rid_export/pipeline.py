@@ -29,8 +29,9 @@ from rid_core.artifact import (
 )
 from rid_core.errors import RidError
 from rid_core.files import replacing
+from rid_core.output import suppress_output
 from rid_export import parity
-from rid_export.isolation import captured, convert_isolated
+from rid_export.isolation import convert_isolated
 from rid_export.layers import Notes, describe, ranked
 from rid_export.lint import lint_lines
 from rid_export.preparation import Preparation, scratch_folder
@@ -256,7 +257,7 @@ def _run(job: Job, stages: Sequence[Stage], notify: Notify, turn: threading.Lock
                 with contextlib.ExitStack() as surroundings:
                     if not stage.isolated:
                         surroundings.enter_context(turn)
-                        surroundings.enter_context(captured(job.log))
+                        surroundings.enter_context(suppress_output(job.log))
                     started = time.perf_counter()
                     try:
                         stage.run(job)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from rid_core.errors import RidError
+from rid_core.errors import RidError, did_you_mean
 
 SCHEMA = 1
 PRECISIONS = ("fp32", "fp16", "w8", "pal8", "w8a16", "int8")
@@ -177,6 +176,4 @@ def choose(what: str, value: str, known: Iterable[str]) -> str:
     known = list(known)
     if value in known:
         return value
-    near = difflib.get_close_matches(value, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-    raise RidError(f"unknown {what} {value!r}; {hint}")
+    raise RidError(f"unknown {what} {value!r}; {did_you_mean(value, known)}")

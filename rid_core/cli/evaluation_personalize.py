@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rid_core.assignments import split_assignment
 from rid_core.cli.common import CONTEXT
 from rid_core.errors import MissingExtraError
 
@@ -245,7 +246,6 @@ def _run(options: dict[str, Any]) -> bool:
 
 def _request(options: dict[str, Any]) -> Request:
     """What the command line asks for."""
-    from rid_core.evaluation.personalization.settings import parse_settings
     from rid_core.evaluation.personalization.setup import Request
     from rid_core.training.make_pairs import parse_shard
 
@@ -256,7 +256,7 @@ def _request(options: dict[str, Any]) -> Request:
             "signs_bound")  # fmt: skip
     return Request(
         **{name: options[name] for name in same},
-        changes={**shortcuts, **parse_settings(options["changes"])},
+        changes={**shortcuts, **dict(map(split_assignment, options["changes"]))},
         defenders=tuple(name for name in options["defenders"] if name != "none"),
         peers=tuple(peer for peer in options["peers"] if peer != "none"),
         judge=options["judge_name"],

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rid_core.cli.common import CONTEXT, read_settings
+from rid_core.assignments import read_assignments
+from rid_core.cli.common import CONTEXT
 from rid_core.errors import MissingExtraError, RidError
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ def _slow(
     from rid_core.imagewise.registry import first_attackable, settings_of
 
     given: dict[str, dict[str, Any]] = {name: {} for name in peers}
-    for key, value in read_settings(changes).items():
+    for key, value in read_assignments(changes).items():
         name, _, setting = key.partition(".")
         if name not in given:
             raise RidError(f"--set {key}: {name!r} is not among --against")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Protocol, TypeGuard, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from rid_core.errors import RidError
+from rid_core.errors import RidError, did_you_mean
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -108,7 +107,6 @@ def precision_of(dtype: str) -> torch.dtype:
     if dtype == "auto":
         return torch.bfloat16 if computes_bfloat16() else torch.float32
     if dtype not in _DTYPES:
-        near = difflib.get_close_matches(str(dtype), _DTYPES, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: auto, {', '.join(_DTYPES)}"
+        hint = did_you_mean(str(dtype), ["auto", *_DTYPES])
         raise RidError(f"dtype {dtype!r} is unknown; {hint}")
     return _DTYPES[dtype]

@@ -578,6 +578,7 @@ def _study(
     })  # fmt: skip
 
 
+@pytest.mark.full
 def test_an_interrupted_study_goes_on_and_shards_share_it(
     model: AttackedModel, photos: np.ndarray, diffusers_checkpoint: Callable[[str], Path],
     tmp_path: Path,
@@ -640,6 +641,7 @@ def test_a_shard_with_few_attacks_leaves_the_verdict_to_others(
     assert {label for _, label in whole.left()} == {"mine", "signs", "spectrum"}
 
 
+@pytest.mark.full
 def test_what_the_channel_does_is_done_to_clean_photos_too(
     model: AttackedModel, photos: np.ndarray, diffusers_checkpoint: Callable[[str], Path],
     tmp_path: Path,
@@ -680,6 +682,7 @@ def _command(people: Path, checkpoint: Path, output: Path, *more: str) -> Any:
     return CliRunner().invoke(group, [*arguments, *more])
 
 
+@pytest.mark.full
 def test_the_command_stops_at_a_broken_attack_and_can_be_forced(
     people: Path, diffusers_checkpoint: Callable[[str], Path], tiny_encoder_file: Path,
     tmp_path: Path,

@@ -111,6 +111,7 @@ def test_the_command_prints_writes_and_updates_the_card(
     assert all(torch.equal(state[k], v) for k, v in before.state_dict().items())
 
 
+@pytest.mark.full
 def test_each_slow_method_attacks_what_it_can_and_ours_is_held_against_it(
     checkpoint: Path,
     portraits: Path,
@@ -146,7 +147,7 @@ def test_each_slow_method_attacks_what_it_can_and_ours_is_held_against_it(
         (["--device", "gpu"], "no such kind of device"),
         (["--against", "pgd", "--set", "aspl.rounds=2"], "'aspl' is not among --against"),
         (["--against", "pgd", "--set", "pgd.step_count=2"], "no setting 'step_count'"),
-        (["--against", "pgd", "--set", "pgd.steps"], "key=value"),
+        (["--against", "pgd", "--set", "pgd.steps"], "KEY=VALUE"),
     ],
 )
 def test_a_slow_method_that_cannot_be_run_is_one_clear_line(

@@ -99,6 +99,7 @@ def _two_processes(raw: dict[str, object], output: Path, poison: str = "") -> li
     return [(p.returncode, err) for p, (_, err) in zip(running, ended, strict=True)]
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_two_processes_are_one_with_twice_the_batch(raw: dict[str, object], tmp_path: Path) -> None:
     loop.train(parse_config(raw), tmp_path / "one", quiet=True)
@@ -113,6 +114,7 @@ def test_two_processes_are_one_with_twice_the_batch(raw: dict[str, object], tmp_
         torch.testing.assert_close(other[name], weight, rtol=1e-2, atol=1e-3)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_no_process_waits_for_one_whose_loss_is_not_finite(
     raw: dict[str, object], tmp_path: Path

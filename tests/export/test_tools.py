@@ -186,6 +186,7 @@ def test_verify_looks_at_another_shape_of_a_dynamic_file(
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_verify_against_another(exported: Any, small_checkpoint: Path, tmp_path: Path) -> None:
     done = call("verify", exported("onnx").file, "--against", small_checkpoint, "--json")
@@ -196,6 +197,7 @@ def test_verify_against_another(exported: Any, small_checkpoint: Path, tmp_path:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_verify_by_the_preset_that_the_file_names(exported: Any, tmp_path: Path) -> None:
     """The bundled rid-s has other weights than the tests' own, or there is none for a preset."""
@@ -228,6 +230,7 @@ def test_compare_with_the_checkpoint(exported: Any, checkpoint: Path) -> None:
     assert document["resolution"] == 512
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_compare_two_files_and_two_networks(
     exported: Any, checkpoint: Path, small_checkpoint: Path
