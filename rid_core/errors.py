@@ -4,10 +4,9 @@ from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """One line that is safe to print: what cannot be printed is escaped.
+    """One line that is safe to print: line breaks and what no terminal can show are escaped.
 
-    A line break becomes ``\\n``, and a byte of a file's name that is not UTF-8 (Python holds it as
-    half a surrogate pair) becomes ``\\udcff``.
+    A byte of a file's name that is not UTF-8, which Python holds as half a surrogate pair, is such.
     """
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 

@@ -1,4 +1,4 @@
-"""What a folder holds: the pictures in it, and all that has to be left out, each with its reason."""
+"""What a folder holds: its pictures, and all that has to be left out, each with its reason."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-IMAGE_SUFFIXES = frozenset(
-    # Web and phones.
+_WEB_AND_PHONES = (
     ".jpg .jpeg .jpe .jfif .jif .jfi .png .apng .webp .heic .heif .hif .heics .heifs .avif .avifs "
-    ".gif .bmp .dib .tif .tiff .jp2 .j2k .jpf .jpx .jpm .j2c .jxl .jxr .wdp .hdp .mpo .jps "
-    # Raw files of cameras.
-    ".dng .raw .cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .raf .rw2 .rwl .orf .pef .ptx .srw .x3f "
-    ".3fr .fff .iiq .erf .kdc .dcr .dcs .mef .mos .mrw .gpr .bay .cap "
-    # Editors, scanners and printing.
-    ".psd .psb .xcf .kra .ora .tga .pcx .ppm .pgm .pbm .pnm .pam .pfm .exr .hdr .dds .ico .icns "
-    ".sgi .qoi .svg .svgz .eps".split()
+    ".gif .bmp .dib .tif .tiff .jp2 .j2k .jpf .jpx .jpm .j2c .jxl .jxr .wdp .hdp .mpo .jps"
 )
+_CAMERAS = (
+    ".dng .raw .cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .raf .rw2 .rwl .orf .pef .ptx .srw .x3f "
+    ".3fr .fff .iiq .erf .kdc .dcr .dcs .mef .mos .mrw .gpr .bay .cap"
+)
+_EDITORS_AND_PRINTING = (
+    ".psd .psb .xcf .kra .ora .tga .pcx .ppm .pgm .pbm .pnm .pam .pfm .exr .hdr .dds .ico .icns "
+    ".sgi .qoi .svg .svgz .eps"
+)
+IMAGE_SUFFIXES = frozenset(f"{_WEB_AND_PHONES} {_CAMERAS} {_EDITORS_AND_PRINTING}".split())
 """Endings of picture files, readable or not: one that is met and not used has to be named."""
 
 

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rid_core.cli.common import CONTEXT, Console, run, version_option
-from rid_core.cli.plan import Failure, Job, identities, is_folder, make_plan, modified, without_clashes
+from rid_core.cli.plan import (
+    Failure,
+    Job,
+    identities,
+    is_folder,
+    make_plan,
+    modified,
+    without_clashes,
+)
 from rid_core.errors import RidError, printable
 
 if TYPE_CHECKING:
@@ -54,7 +62,10 @@ class _Results:
 @click.option("--strength", type=float, default=1.0, show_default=True, help="Share of it, (0, 1].")
 @click.option("--quality", type=int, help="1-100 for JPEG, HEIC, AVIF [95] and WebP [lossless].")
 @click.option(
-    "--format", "form", type=click.Choice(["jpg", "png", "webp", "heic", "avif", "tif"]), help="Convert."
+    "--format",
+    "form",
+    type=click.Choice(["jpg", "png", "webp", "heic", "avif", "tif"]),
+    help="Convert.",
 )
 @click.option(
     "--compare",
