@@ -252,7 +252,7 @@ describe("the camera", () => {
     await visitor.locator("#take").click();
     await visitor.locator("#shutter").click();
     await visitor.locator("#result").waitFor();
-    expect((await save(visitor)).name).toBe("photo.png");
+    expect((await save(visitor)).name).toBe("photo.protected.png");
     await visitor.context().close();
   });
 
