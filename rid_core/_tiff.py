@@ -10,6 +10,7 @@ _DNG_VERSION = 0xC612
 _SUBFILE_TYPE = 0x00FE
 _BITS = 0x0102
 _PHOTOMETRIC = 0x0106
+_RESOLUTION = 0x011A
 _XMP = 0x02BC
 _EXIF_IFD = 0x8769
 _INTEROP = 0xA005
@@ -18,38 +19,45 @@ _DIRECTORIES = (_EXIF_IFD, 0x8825)
 _KEPT = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
 
 
-def kept_tags(found: Image.Exif, xmp: bytes = b"") -> Image.Exif:
-    """What describes the photo among the tags of a TIFF directory, without what describes the file.
+def rewritten(found: Image.Exif, xmp: bytes = b"") -> bytes:
+    """A block of those tags of a TIFF directory that describe the photo, not how its pixels lie.
 
     Args:
-        found: all tags of the first directory.
+        found: all tags of the directory.
         xmp: a packet to put in beside them.
+
+    Returns:
+        EXIF with the ``Exif`` prefix; empty if there is nothing to keep.
     """
     kept = Image.Exif()
     for tag in _KEPT:
         if tag in found:
             kept[tag] = found[tag]
     for tag in _DIRECTORIES:
-        inner = {key: value for key, value in found.get_ifd(tag).items() if key != _INTEROP}
-        if inner:
-            kept.get_ifd(tag).update(inner)
+        if tag in found:
+            inner = found.get_ifd(tag)
+            kept.get_ifd(tag).update({key: inner[key] for key in inner if key != _INTEROP})
     if xmp:
         kept[_XMP] = xmp
-    return kept
+    return kept.tobytes() if xmp or {*_KEPT, *_DIRECTORIES} & set(found) else b""
 
 
-def read_exif(image: Any) -> bytes:
-    """EXIF of a loaded TIFF as a block of its own; upright, as Pillow has turned the pixels."""
-    found = image.getexif()
-    return kept_tags(found).tobytes() if {*_KEPT, *_DIRECTORIES} & set(found) else b""
+def complete_info(image: Any) -> None:
+    """Put into ``info`` of a loaded TIFF what Pillow has for other formats.
+
+    The EXIF is upright: Pillow has turned the pixels and taken the orientation out.
+    """
+    image.info["exif"] = rewritten(image.getexif())
+    if _RESOLUTION not in image.tag_v2:
+        image.info.pop("dpi", None)  # Pillow makes one up
 
 
-def for_writing(exif: bytes, xmp: bytes) -> Image.Exif:
-    """EXIF of any photo, a block without the ``Exif`` prefix, as tags for a TIFF to be written."""
+def for_writing(exif: bytes, xmp: bytes) -> bytes:
+    """EXIF of any photo, a block without the ``Exif`` prefix, for a TIFF to be written."""
     found = Image.Exif()
     if exif:
         found.load(exif)
-    return kept_tags(found, xmp)
+    return rewritten(found, xmp)
 
 
 def refusal(image: Any, head: bytes) -> str | None:

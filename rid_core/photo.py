@@ -268,7 +268,7 @@ def _photo(image: Image.Image, head: bytes, strip_gps: bool, path: Path) -> Phot
     depth = head[24] if kind == "PNG" else int(info.get("bit_depth", 8))
     if kind == "TIFF":
         depth = _tiff.depth(image)
-        info["exif"] = _tiff.read_exif(image)
+        _tiff.complete_info(image)
     if kind == "AVIF":
         depth = _avif.depth(head)
     if depth > 8:

@@ -73,7 +73,7 @@ export function photoNotes(
   return notes.join(" ");
 }
 
-/** The photo’s name as `rid-protect` would mark it, so that no copy hides or replaces the original. */
+/** The photo's name, marked as `rid-protect` marks it: no copy takes the original's name. */
 export function savedName(original: string, format: Format): string {
   const stem = original.replace(/\.[^./\\]{1,5}$/, "") || "photo";
   return `${stem}.protected.${format === "png" ? "png" : "jpg"}`;
