@@ -15,8 +15,8 @@ SITUATIONS = situations()
 LEVELS = 8
 
 
-# Colours described without a profile, metadata that points to what is gone, and a colour that stands
-# for transparency compared in 8 bits: not mended yet.
+# Not mended yet: colours described without a profile, metadata that points to what is gone, and a
+# colour that stands for transparency compared in 8 bits.
 NOT_YET = {
     *("exif-twice-little-endian.jpg", "exif-twice-big-endian.jpg", "gain-map.jpg"),
     *("motion-photo.jpg", "extended-xmp.jpg", "two-pictures.jpg"),
