@@ -274,7 +274,7 @@ def test_one_bad_photo_does_not_stop_the_rest(tool):
     assert left_over(Path("out")) == ["a.png", "d.png"]
     assert out.splitlines()[-1] == "protected 2, skipped 0 (already there), failed 2"
     assert err.splitlines() == [
-        "failed: in/b.jpg: no JPEG, PNG, WebP or HEIC photo, or a damaged one; convert it first",
+        "failed: in/b.jpg: no JPEG, PNG, WebP, HEIC, AVIF or TIFF photo, or a damaged one; convert it first",
         "failed: in/c.jpg: the file is empty",
     ]
     code, out, _ = tool("in", "-o", "out", "--json")
@@ -337,10 +337,10 @@ def bomb() -> bytes:
     ("content", "text"),
     [
         (b"", "the file is empty"),
-        (b"#!/bin/sh\necho no photo\n", "no JPEG, PNG, WebP or HEIC photo"),
-        (b"\xff\xd8\xff\xe0 corrupt", "no JPEG, PNG, WebP or HEIC photo"),
+        (b"#!/bin/sh\necho no photo\n", "no JPEG, PNG, WebP, HEIC, AVIF or TIFF photo"),
+        (b"\xff\xd8\xff\xe0 corrupt", "no JPEG, PNG, WebP, HEIC, AVIF or TIFF photo"),
         ("half", "damaged or truncated"),
-        (bomb(), "at most 50 megapixels are opened"),
+        (bomb(), "at most 210 megapixels are opened"),
         (None, "cannot be opened (No such file or directory)"),
     ],
 )
@@ -369,7 +369,7 @@ def test_bad_photos(tool, content, text):
         (["--strength", "0"], "strength must be above 0 and at most 1"),
         (["--strength", "nan"], "strength must be above 0 and at most 1"),
         (["--quality", "101"], "quality must be between 1 and 100"),
-        (["-o", "b.tiff"], "b.tiff: ends in .tiff; a photo ends in"),
+        (["-o", "b.bmp"], "b.bmp: ends in .bmp; a photo ends in"),
         (["-o", "b"], "b: has no ending; a photo ends in"),
     ],
 )
