@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import mmap
 import re
+import stat
 import struct
 import threading
 import warnings
@@ -14,9 +15,9 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, features
 
-from rid_core import _spill
+from rid_core import _spill, _tiff
 from rid_core.errors import RidError
 from rid_core.parts import Data, Parts, read_parts
 
@@ -33,12 +34,10 @@ _READERS = {
              "PIL.AvifImagePlugin", "AvifImageFile"),
     "HEIF": (re.compile(rb".{4}ftyp(?:he[iv][cmsx]|mif1|msf1)", re.DOTALL),
              "pillow_heif", "HeifImageFile"),
-    "TIFF": (re.compile(rb"II\*\0(?!.{4}CR)|MM\0\*", re.DOTALL),
+    "TIFF": (re.compile(rb"II\*\0|MM\0\*"),
              "PIL.TiffImagePlugin", "TiffImageFile"),
 }  # fmt: skip
-_PLAIN_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "I;16"}
-_TIFF_TAGS = (270, 271, 272, 305, 306, 315, 33432)  # that describe the photo, not the file
-_TIFF_DIRECTORIES = (0x8769, 0x8825)  # EXIF, GPS
+_PLAIN_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "I;16", "I;16B"}
 _STRIP = 256
 _BROAD_STRIP = 1024
 _warnings = threading.Lock()
@@ -85,6 +84,8 @@ def decode(path: Path, max_pixels: int) -> Decoded:
         RidError: see :func:`rid_core.photo.load`.
     """
     try:
+        if stat.S_ISFIFO(path.stat().st_mode):
+            raise RidError(f"{path}: a pipe; save the photo to a file first")
         handle = path.open("rb")
     except OSError as error:
         raise RidError(f"{path}: cannot be opened ({error.strerror or error})") from None
@@ -100,33 +101,41 @@ def decode(path: Path, max_pixels: int) -> Decoded:
                 f"{path}: no JPEG, PNG, WebP, HEIC, AVIF or TIFF photo, or a damaged one; "
                 "convert it first"
             )
-        _check(image, kind, max_pixels, path)
+        _check(image, kind, head, max_pixels, path)
         try:
             with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 parts = read_parts(kind, data)
                 _add_what_pillow_knows(parts, image, kind)
                 image.load()
                 deep = _deep(image, parts, data, path) if kind == "PNG" else None
-            info = dict(image.info)
             if kind == "TIFF":
-                info["exif"] = _tiff_exif(image)
+                _tiff.complete_info(image)
             pixels, alpha = _arrays(image, deep, parts)
         except _DAMAGE as error:
             raise RidError(f"{path}: damaged or truncated ({one_line(error)})") from None
-        return Decoded(kind, image.size, pixels, alpha, info, parts)
+        return Decoded(kind, image.size, pixels, alpha, image.info, parts)
 
 
-def register_heif(path: Path) -> None:
-    """Make Pillow know HEIC.
+def reader_of(kind: str, path: Path) -> Any:
+    """Pillow's class that reads a format; afterwards Pillow can write it too.
 
     Raises:
-        RidError: the library is not installed; ``path`` is named.
+        RidError: its library is not installed; ``path`` is named.
     """
-    try:
-        import pillow_heif
-    except ImportError:
-        raise RidError(f"{path}: HEIC needs one more package: pip install pillow-heif") from None
-    pillow_heif.register_heif_opener()
+    _, module, name = _READERS[kind]
+    if kind == "AVIF" and not features.check("avif"):
+        raise RidError(
+            f"{path}: this Pillow knows no AVIF; get one that does: pip install -U pillow"
+        )
+    if kind == "HEIF":
+        try:
+            import pillow_heif
+        except ImportError:
+            raise RidError(
+                f"{path}: HEIC needs one more package: pip install pillow-heif"
+            ) from None
+        pillow_heif.register_heif_opener()
+    return getattr(importlib.import_module(module), name)
 
 
 def one_line(error: BaseException) -> str:
@@ -136,10 +145,7 @@ def one_line(error: BaseException) -> str:
 
 def _open(kind: str, handle: IO[bytes], path: Path) -> Any:
     """The header read by Pillow; None if that fails."""
-    _, module, name = _READERS[kind]
-    if kind == "HEIF":
-        register_heif(path)
-    reader = getattr(importlib.import_module(module), name)
+    reader = reader_of(kind, path)
     # Pillow warns where we refuse or note. Filters belong to the process, hence the lock.
     with _warnings, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -149,7 +155,7 @@ def _open(kind: str, handle: IO[bytes], path: Path) -> Any:
             return None
 
 
-def _check(image: Any, kind: str, max_pixels: int, path: Path) -> None:
+def _check(image: Any, kind: str, head: bytes, max_pixels: int, path: Path) -> None:
     width, height = image.size
     if width * height > max_pixels:
         raise RidError(
@@ -162,8 +168,8 @@ def _check(image: Any, kind: str, max_pixels: int, path: Path) -> None:
         )
     if kind in ("PNG", "WEBP", "AVIF") and getattr(image, "is_animated", False):
         raise RidError(f"{path}: animated; save a single frame and protect that")
-    if kind == "TIFF" and (image.tag_v2.get(254, 0) & 1 or 50706 in image.tag_v2):
-        raise RidError(f"{path}: a camera's raw file; develop it to JPEG or TIFF first")
+    if kind == "TIFF" and (reason := _tiff.refusal(image, head)):
+        raise RidError(f"{path}: {reason}")
     if image.mode == "CMYK":
         raise RidError(f"{path}: CMYK, a format for print; convert it to sRGB first")
     if image.mode not in _PLAIN_MODES:
@@ -180,8 +186,8 @@ def _add_what_pillow_knows(parts: Parts, image: Any, kind: str) -> None:
     if kind == "HEIF":
         parts.depth = int(image.info.get("bit_depth", 8))
     elif kind == "TIFF":
-        parts.depth = max(image.tag_v2.get(258, (8,)))
-    if kind in ("HEIF", "TIFF") and getattr(image, "n_frames", 1) > 1:
+        parts.depth = _tiff.depth(image)
+    if kind == "HEIF" and getattr(image, "n_frames", 1) > 1:
         parts.lost.append("further pictures dropped")
 
 
@@ -190,7 +196,7 @@ def _deep(image: Image.Image, parts: Parts, data: Data, path: Path) -> np.ndarra
 
     Pillow keeps grey of 16 bits, but of colour the high byte alone: half a level too dark.
     """
-    if parts.depth != 16 or image.mode == "I;16":
+    if parts.depth != 16 or image.mode.startswith("I;16"):
         return None
     try:
         import cv2
@@ -203,20 +209,6 @@ def _deep(image: Image.Image, parts: Parts, data: Data, path: Path) -> np.ndarra
     if found is None or found.dtype != np.uint16 or found.shape[:2] != (image.height, image.width):
         raise ValueError("16 bits per channel")
     return found
-
-
-def _tiff_exif(image: Any) -> bytes:
-    """What describes the photo, of a TIFF file's own tags; Pillow has turned the pixels already."""
-    with _warnings, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        tags, result = image.getexif(), Image.Exif()
-        for tag in _TIFF_TAGS:
-            if tag in tags:
-                result[tag] = tags[tag]
-        for directory in _TIFF_DIRECTORIES:
-            if directory in tags:
-                result.get_ifd(directory).update(tags.get_ifd(directory))
-        return result.tobytes() if len(result) else b""
 
 
 def _arrays(

@@ -144,7 +144,7 @@ def protect_file(
             colour profile.
 
     Raises:
-        RidError: the photo cannot be read, protected or written.
+        RidError: the photo cannot be read, protected or written, or no value of it would change.
     """
     source, target = Path(source), Path(target)
     budget = budget or Budget(runtime.levels)
@@ -156,6 +156,11 @@ def protect_file(
         original = photo.load(source, strip_gps=strip_gps)
         pixels = protect_photo(original.pixels, runtime, budget)
         verdict = _verify(original.pixels, pixels, budget.levels)
+        if verdict.max_levels == 0:
+            raise RidError(
+                f"{source}: not one value changed, so nothing was protected and nothing written; "
+                "raise --levels or --strength, or take a trained model"
+            )
         protected = replace(original, pixels=pixels)
         sheet = None if comparison is None else compare.sheet(original.pixels, pixels)
         del original  # free while the encoder works
