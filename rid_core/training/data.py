@@ -15,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from rid_core import photo
 from rid_core.errors import RidError, printable
 from rid_core.folders import list_images
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 _log = logging.getLogger(__name__)
 
 
@@ -51,8 +51,8 @@ def list_portraits(
     listing = list_images(folder, recursive=True)
     found = listing.images
     wanted = [p for p in found if not any(_matches(p, folder, pattern) for pattern in exclude)]
-    foreign = [p for p in wanted if p.suffix.lower() not in _SUFFIXES]
-    wanted = [p for p in wanted if p.suffix.lower() in _SUFFIXES]
+    foreign = [p for p in wanted if p.suffix.lower() not in photo.FORMATS]
+    wanted = [p for p in wanted if p.suffix.lower() in photo.FORMATS]
     usable: list[Path] = []
     broken: list[Path] = []
     # Pillow decodes outside the interpreter's lock: a large folder is read on all cores.
@@ -92,17 +92,25 @@ def _matches(path: Path, folder: Path, pattern: str) -> bool:
 
 def _is_readable(path: Path) -> bool:
     try:
-        with Image.open(path) as image:
-            image.load()
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        photo.load(path)
+    except RidError:
         return False
     return True
 
 
 def load_rgb(path: Path, short_side: int | None = None) -> Image.Image:
-    """Open as RGB, scaled so that the short side has ``short_side`` pixels (bicubic)."""
-    with Image.open(path) as image:
-        rgb = image.convert("RGB")
+    """Pixels of :func:`rid_core.photo.load`, scaled so that the short side has ``short_side``.
+
+    The same photo therefore looks the same to training, to evaluation and to ``rid-protect``.
+
+    Args:
+        path: any photo that can be protected.
+        short_side: in pixels (bicubic); None leaves the size as it is.
+
+    Raises:
+        RidError: it cannot be read.
+    """
+    rgb = Image.fromarray(photo.load(path).pixels)
     if short_side is None or min(rgb.size) == short_side:
         return rgb
     scale = short_side / min(rgb.size)

@@ -345,7 +345,7 @@ def bomb() -> bytes:
         (b"#!/bin/sh\necho no photo\n", "no JPEG, PNG, WebP, HEIC, AVIF or TIFF photo"),
         (b"\xff\xd8\xff\xe0 corrupt", "no JPEG, PNG, WebP, HEIC, AVIF or TIFF photo"),
         ("half", "damaged or truncated"),
-        (bomb(), "at most 50 megapixels are opened"),
+        (bomb(), "at most 210 megapixels are opened"),
         (None, "cannot be opened (No such file or directory)"),
     ],
 )
