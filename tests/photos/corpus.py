@@ -253,7 +253,7 @@ def modes() -> Iterator[Situation]:
         yield Situation(f"{name}.jpg", lambda options=options: jpeg(**options))
     yield Situation("grey.jpg", lambda: encoded(picture("L"), "JPEG"))
     yield Situation("rgb-not-ycc.jpg", lambda: jpeg(keep_rgb=True))
-    yield Situation("comment.jpg", lambda: jpeg(comment=b"hello\nworld"))
+    yield Situation("comment.jpg", lambda: jpeg(comment=b"hello\nworld"), notes="comment")
     yield refused("cmyk.jpg", lambda: encoded(picture("CMYK"), "JPEG"), "CMYK")
     yield Situation("lossless.webp", lambda: encoded(picture(), "WEBP", lossless=True))
     yield Situation("lossy.webp", lambda: encoded(picture(), "WEBP", quality=80))
@@ -404,6 +404,14 @@ def colours() -> Iterator[Situation]:
 
 
 THUMBNAIL = b"\xff\xd8\xff\xdb the face, unprotected \xff\xd9"
+REGIONS = (
+    '<mwg-rs:Regions rdf:parseType="Resource"><mwg-rs:AppliedToDimensions stDim:w="80" '
+    'stDim:h="96" stDim:unit="pixel"/><mwg-rs:RegionList><rdf:Bag><rdf:li '
+    'rdf:parseType="Resource"><mwg-rs:Area stArea:x="0.25" stArea:y="0.5" stArea:w="0.1" '
+    'stArea:h="0.2" stArea:unit="normalized"/></rdf:li></rdf:Bag></mwg-rs:RegionList>'
+    "</mwg-rs:Regions>"
+)
+GUID = "00112233445566778899AABBCCDDEEFF"
 VIDEO = struct.pack(">I", 24) + b"ftypmp42" + bytes(12) + b"moving pictures"
 
 
@@ -414,12 +422,16 @@ def metadata() -> Iterator[Situation]:
     yield Situation("exif-thumbnail.jpg", with_thumbnail, missing=(THUMBNAIL,))
     yield Situation(
         "xmp-thumbnail.jpg",
-        lambda: with_segments(jpeg(), xmp_segment(xmp("", "<xmpGImg:image>AAAA</xmpGImg:image>"))),
-        notes="XMP dropped",
-        missing=(b"xmpGImg:image>AAAA",),
+        lambda: with_segments(
+            jpeg(), xmp_segment(xmp("", "<xmpGImg:image>/9j/4AAQ</xmpGImg:image>"))
+        ),
+        notes="picture in XMP dropped",
+        missing=(b"image>/9j/4AAQ",),
     )
     yield Situation(
-        "xmp-not-utf-8.jpg", lambda: with_segments(jpeg(), xmp_segment(xmp("") + b"\xff\xfe"))
+        "xmp-not-utf-8.jpg",
+        lambda: with_segments(jpeg(), xmp_segment(xmp("") + b"\xff\xfe")),
+        notes="XMP",
     )
     yield Situation(
         "xmp-orientation-6.png",
@@ -443,20 +455,39 @@ def metadata() -> Iterator[Situation]:
     yield Situation(
         "extended-xmp.jpg",
         lambda: with_segments(
-            jpeg(), xmp_segment(xmp('xmpNote:HasExtendedXMP="00112233445566778899AABBCCDDEEFF"'))
+            jpeg(),
+            xmp_segment(xmp(f'xmpNote:HasExtendedXMP="{GUID}"')),
+            segment(
+                0xE1,
+                b"http://ns.adobe.com/xmp/extension/\0"
+                + GUID.encode()
+                + struct.pack(">II", len(xmp("")), 0)
+                + xmp(""),
+            ),
         ),
-        notes="XMP",
+        notes="extended XMP",
         missing=(b"HasExtendedXMP",),
+    )
+    yield Situation(
+        "face-regions-turned.jpg",
+        lambda: with_segments(
+            encoded(picture(), "JPEG", exif=exif(6)), xmp_segment(xmp("", REGIONS))
+        ),
+        lambda data: turned(decoded(data), 6),
+        missing=(b'stArea:x="0.25"',),
     )
     yield Situation("two-pictures.jpg", two_pictures, notes="picture")
     yield Situation(
         "iptc.jpg",
         lambda: with_segments(jpeg(), segment(0xED, b"Photoshop 3.0\0" + b"8BIM" + bytes(20))),
+        notes="Photoshop",
     )
-    yield Situation("nothing-after-it.jpg", lambda: jpeg() + b"rubbish" * 100)
-    yield Situation("nothing-after-it.png", lambda: plain_png() + b"rubbish" * 100)
+    yield Situation("rubbish-after-it.jpg", lambda: jpeg() + b"rubbish" * 100, notes="behind")
+    yield Situation("rubbish-after-it.png", lambda: plain_png() + b"rubbish" * 100, notes="behind")
     yield Situation(
-        "text-chunks.png", lambda: with_chunk(plain_png(), chunk(b"tEXt", b"Title\0\xe9t\xe9"))
+        "text-chunks.png",
+        lambda: with_chunk(plain_png(), chunk(b"tEXt", b"Title\0\xe9t\xe9")),
+        notes="text",
     )
 
 
@@ -498,7 +529,7 @@ def several() -> Iterator[Situation]:
         "raw-inside.tif", lambda: encoded(picture(), "TIFF", tiffinfo={0xC612: b"\1\4\0\0"}), "raw"
     )
     yield refused("preview-first.tif", lambda: encoded(picture(), "TIFF", tiffinfo={254: 1}), "raw")
-    yield Situation("several.heic", several_heif, levels_off=1)
+    yield Situation("several.heic", several_heif, notes="picture", levels_off=1)
 
 
 def several_heif() -> bytes:

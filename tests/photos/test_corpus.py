@@ -15,26 +15,7 @@ SITUATIONS = situations()
 LEVELS = 8
 
 
-# Not mended yet: colours described without a profile, metadata that points to what is gone, and a
-# colour that stands for transparency compared in 8 bits.
-NOT_YET = {
-    *("exif-twice-little-endian.jpg", "exif-twice-big-endian.jpg", "gain-map.jpg"),
-    *("motion-photo.jpg", "extended-xmp.jpg", "two-pictures.jpg"),
-    *("grey-16-bits-trns.png", "rgb-16-bits-trns.png"),
-    *("cicp-p3.png", "gamma-and-p3.png", "gamma-1.png", "gamma-1.8.png", "nclx-p3.heic"),
-    *("cicp-pq.png", "nclx-pq.heic", "cicp-hlg.png", "nclx-hlg.heic"),
-}
-
-
-@pytest.mark.parametrize(
-    "situation",
-    [
-        pytest.param(situation, id=situation.file, marks=pytest.mark.xfail(strict=True))
-        if situation.file in NOT_YET
-        else pytest.param(situation, id=situation.file)
-        for situation in SITUATIONS
-    ],
-)
+@pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.file)
 def test_situation(tool, situation):
     data = situation.make()
     Path(situation.file).write_bytes(data)

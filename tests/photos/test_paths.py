@@ -205,6 +205,20 @@ def test_an_output_that_may_not_be_written(tmp_path, locked, mode):
     ]
 
 
+def test_decoders_do_not_print_lines_of_their_own(tmp_path):
+    """libtiff writes to stderr by itself where Pillow raises as well."""
+    (tmp_path / "in").mkdir()
+    with (tmp_path / "in/a.tif").open("wb") as handle:
+        Image.fromarray(face()).save(handle, "TIFF", compression="tiff_adobe_deflate")
+    data = bytearray((tmp_path / "in/a.tif").read_bytes())
+    data[100:140] = bytes(40)
+    (tmp_path / "in/a.tif").write_bytes(data)
+    done = process(tmp_path, "in", "-o", "out")
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"failed: in/a.tif: damaged or truncated (")
+    assert done.stderr.count(b"\n") == 1
+
+
 # names
 
 
