@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from rid_core import photo
-from rid_core.errors import RidError
+from rid_core.errors import RidError, printable
 from rid_core.quantization.views import View
 
 LEAST_VIEWS = 8
@@ -141,22 +142,30 @@ class Found:
     reason: str = ""
 
     def skipped_text(self) -> str:
-        """``, 2 files skipped (why)`` or nothing."""
+        """``, 2 files skipped (why the first; also the others' names)`` or nothing."""
         if not self.skipped:
             return ""
         plural = "s" if len(self.skipped) > 1 else ""
-        return f", {len(self.skipped)} file{plural} skipped ({self.reason})"
+        others = printable(", ".join(self.skipped[1:]))
+        also = f"; also {others}" if others else ""
+        return f", {len(self.skipped)} file{plural} skipped ({self.reason}{also})"
 
 
 def photo_files(folder: Path) -> Iterator[Path]:
     """Files of a folder that are not hidden, by name; folders inside it are left alone.
 
     Raises:
-        RidError: no such folder.
+        RidError: no such folder, or one that cannot be read.
     """
-    if not folder.is_dir():
-        raise RidError(f"{folder}: no such folder of photos")
-    yield from sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    try:
+        with os.scandir(folder) as entries:
+            # A link that leads nowhere stays in: opening it says what is wrong with it.
+            names = [e.name for e in entries if not e.name.startswith(".") and not e.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        raise RidError(f"{folder}: no such folder of photos") from None
+    except OSError as error:
+        raise RidError(f"{folder}: cannot be read ({error.strerror or error})") from None
+    yield from (folder / name for name in sorted(names))
 
 
 def read_folder(
