@@ -388,7 +388,7 @@ def test_signs_change_a_level_where_the_defender_is_not_seen_at_all(
     assert np.array_equal(unseen.apply("mine", target), faces)
     assert np.abs(unseen.apply("signs", target).astype(int) - faces).max() == 1
     assert unseen.describe("signs")["levels"] == 8  # what the defender may use does not bound them
-    assert unseen.budget_of("signs", target).strength == pytest.approx(0.51 / 8)
+    assert round(8 * unseen.budget_of("signs", target).strength) == 1
 
 
 def test_slow_methods_attack_other_surrogates_where_they_can(
