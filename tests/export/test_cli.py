@@ -44,7 +44,7 @@ def test_help_is_quick_and_shows_examples() -> None:
         (
             ["--target", "all", "--precision", "pal8", "--io", "uint8"],
             1,
-            "; onnx cannot be written",
+            "; onnx cannot be",
         ),
         (["--resolution", "many"], 2, "Invalid value for '--resolution'"),
         (["inspekt"], 2, "No such command"),
