@@ -7,7 +7,6 @@ import io
 import os
 import signal
 import sys
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -128,21 +127,3 @@ def run(command: click.Command) -> Any:
 
 
 version_option = click.version_option(__version__, "--version", message="%(prog)s %(version)s")
-
-
-def read_settings(assignments: tuple[str, ...]) -> dict[str, Any]:
-    """``steps=100`` and the like, values in TOML; a bare word is a string.
-
-    Raises:
-        RidError: no ``=`` in one.
-    """
-    settings: dict[str, Any] = {}
-    for assignment in assignments:
-        key, found, value = assignment.partition("=")
-        if not found:
-            raise RidError(f"--set takes key=value, not {assignment!r}")
-        try:
-            settings[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            settings[key] = value
-    return settings
