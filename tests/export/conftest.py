@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # a converter's own process imports broken_targets
+sys.path.insert(0, str(Path(__file__).parents[1] / "photos"))  # for mutate
 
 
 @pytest.fixture(scope="session")
