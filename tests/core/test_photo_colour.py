@@ -12,8 +12,8 @@ import struct
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
 from photo_files import FACE, chunk, png
+from PIL import Image, ImageCms
 
 from rid_core import colour, photo
 from rid_core.budget import Budget
