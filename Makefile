@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help export demos web bench golden test test-fast lint format clean
+.PHONY: help export demos web bench golden test test-all test-fast lint format clean
 
 help:  ## Say what there is.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -17,8 +17,9 @@ $(VENV)/.export: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[export]'
 	@touch $@
 
-$(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.test: pyproject.toml constraints.txt requirements-look.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements-look.txt
 	@touch $@ $(VENV)/.export
 
 export: $(VENV)/.export  ## Set up and export the bundled rid-s to dist/, each file verified.
@@ -37,11 +38,17 @@ bench: $(VENV)/.test  ## Measure everything on this machine; writes benchmarks/r
 golden: $(VENV)/.test  ## Write tests/golden anew, after a new rid-s or a change of an algorithm.
 	$(BIN)/python tests/golden/generate.py
 
-test: $(VENV)/.test  ## Set up and run the whole test suite.
-	$(BIN)/python -m pytest
+# One file after the other in each of two processes: what a file makes once is made once.
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test: $(VENV)/.test  ## Set up and run the tests but for full matrices and long searches.
+	$(PYTEST) -m 'not full'
+
+test-all: $(VENV)/.test  ## Run the whole test suite.
+	$(PYTEST)
 
 test-fast: $(VENV)/.test  ## Leave out what takes more than about ten seconds.
-	$(BIN)/python -m pytest -m 'not slow'
+	$(PYTEST) -m 'not slow and not full'
 
 lint: $(VENV)/.test  ## Style and types.
 	$(BIN)/ruff check .

@@ -151,6 +151,8 @@ def _open(kind: str, handle: IO[bytes], path: Path) -> Any:
         warnings.simplefilter("ignore")
         try:
             return reader(handle)
+        except Image.DecompressionBombError:
+            raise RidError(f"{path}: its header claims too many pixels; scale it down") from None
         except _DAMAGE:
             return None
 
@@ -168,8 +170,13 @@ def _check(image: Any, kind: str, head: bytes, max_pixels: int, path: Path) -> N
         )
     if kind in ("PNG", "WEBP", "AVIF") and getattr(image, "is_animated", False):
         raise RidError(f"{path}: animated; save a single frame and protect that")
-    if kind == "TIFF" and (reason := _tiff.refusal(image, head)):
-        raise RidError(f"{path}: {reason}")
+    if kind == "TIFF":
+        try:
+            reason = _tiff.refusal(image, head)
+        except _DAMAGE as error:
+            raise RidError(f"{path}: damaged or truncated ({one_line(error)})") from None
+        if reason:
+            raise RidError(f"{path}: {reason}")
     if image.mode == "CMYK":
         raise RidError(f"{path}: CMYK, a format for print; convert it to sRGB first")
     if image.mode not in _PLAIN_MODES:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 def printable(text: str) -> str:
     """One line that is safe to print: line breaks and what no terminal can show are escaped.
@@ -23,6 +25,23 @@ class RidError(Exception):
 
     def __str__(self) -> str:
         return printable(super().__str__())
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of an error about a name that is not known.
+
+    Args:
+        name: what was given.
+        known: what could have been meant, in the order in which to list it.
+
+    Returns:
+        ``did you mean NAME?`` if one is close, else ``known: `` and all of them.
+    """
+    import difflib
+
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(names)}"
 
 
 class MissingExtraError(RidError):

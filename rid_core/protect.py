@@ -154,7 +154,10 @@ def protect_file(
         photo.format_of(comparison)
     try:
         original = photo.load(source, strip_gps=strip_gps)
-        pixels = protect_photo(original.pixels, runtime, budget)
+        try:
+            pixels = protect_photo(original.pixels, runtime, budget)
+        except RidError as error:
+            raise RidError(f"{source}: {error}") from None
         verdict = _verify(original.pixels, pixels, budget.levels)
         if verdict.max_levels == 0:
             raise RidError(

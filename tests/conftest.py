@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+# One of several processes (pytest-xdist) computes in one thread, and so do its children. Libraries
+# read this when they are loaded.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ |= {"OMP_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1"}
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,6 +40,27 @@ def astronaut() -> np.ndarray:
     from skimage import data
 
     return data.astronaut()
+
+
+@pytest.fixture(scope="session")
+def once(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str, Callable[[Path], Any]], Any]:
+    """``once(name, make)`` is ``make(folder)``, made by the first process of a run that asks."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+    def get(name: str, make: Callable[[Path], Any]) -> Any:
+        folder = root / "once" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = folder.with_suffix(".pickle")
+        with FileLock(folder.with_suffix(".lock")):
+            if not kept.exists():
+                made = pickle.dumps(make(folder))
+                kept.write_bytes(made)
+            return pickle.loads(kept.read_bytes())
+
+    return get
 
 
 @pytest.fixture(scope="session")

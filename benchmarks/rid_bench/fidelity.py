@@ -16,7 +16,7 @@ from rid_bench.reference import Reference, find
 from rid_bench.results import Row
 from rid_core.budget import Budget, verify
 from rid_core.errors import RidError
-from rid_export.parity import FIDELITY, SQNR_LIMIT, compare
+from rid_export.parity import FIDELITY, SQNR_LIMIT, compare, worst_of
 
 if TYPE_CHECKING:
     import torch
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from rid_core.surrogates import Surrogate
 
     Encode = Callable[[np.ndarray], torch.Tensor]
-
-_BEST_IS_HIGH = ("sqnr_db", "cosine", "sign_agreement", "psnr_db", "ssim", "retained_shift")
 
 
 def measure(
@@ -90,9 +88,10 @@ def encoder(surrogate: Surrogate) -> Encode:
 
 
 def _fill(row: Row, artefact: Artefact, reference: Reference, encode: Encode | None) -> None:
-    from rid_export.opening import hushed, open_any
+    from rid_core.output import suppress_output
+    from rid_export.opening import open_any
 
-    with hushed():
+    with suppress_output():
         runner = open_any(artefact.path).runner
     row["runtime"] = runner.name
     for name, image, truth in zip(reference.names, reference.images, reference.deltas, strict=True):
@@ -102,13 +101,8 @@ def _fill(row: Row, artefact: Artefact, reference: Reference, encode: Encode | N
         figures = image_figures(image, truth, delta, reference.levels, encode)
         row["images"].append({"photo": name} | figures)
     names = [key for key in row["images"][0] if key != "photo"]
-    row["worst"] = {key: _worst(key, row["images"]) for key in names}
+    row["worst"] = worst_of([{key: image[key] for key in names} for image in row["images"]])
     row["mean"] = {key: float(np.mean([i[key] for i in row["images"]])) for key in names}
-
-
-def _worst(key: str, images: Sequence[dict[str, Any]]) -> float:
-    pick = min if key in _BEST_IS_HIGH else max
-    return float(pick(image[key] for image in images))
 
 
 def image_figures(

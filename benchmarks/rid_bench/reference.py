@@ -16,7 +16,7 @@ from rid_bench.artefacts import Artefact
 from rid_bench.photos import digest
 from rid_core.errors import RidError
 from rid_core.files import replacing
-from rid_export.parity import ErrorStatistics, compare
+from rid_export.parity import compare_worst
 
 if TYPE_CHECKING:
     from rid_core.defenders import Defender
@@ -107,7 +107,7 @@ def make(
         images=tuple(images),
         deltas=tuple(deltas),
         floor={
-            name: dataclasses.asdict(worst_of(deltas, other, card.levels))
+            name: dataclasses.asdict(compare_worst(deltas, other, 1 / card.levels))
             for name, other in others.items()
         },
     )
@@ -144,20 +144,6 @@ def exact_float32() -> Iterator[None]:
         yield
     finally:
         matmul.allow_tf32, cudnn.allow_tf32 = saved
-
-
-def worst_of(
-    truths: Sequence[np.ndarray], others: Sequence[np.ndarray], levels: int
-) -> ErrorStatistics:
-    """The export gate's statistics, each the worst over the photos."""
-    rows = [compare(a, b, 1 / levels) for a, b in zip(truths, others, strict=True)]
-    return ErrorStatistics(
-        sqnr_db=min(row.sqnr_db for row in rows),
-        cosine=min(row.cosine for row in rows),
-        sign_agreement=min(row.sign_agreement for row in rows),
-        max_error=max(row.max_error for row in rows),
-        rms_error=max(row.rms_error for row in rows),
-    )
 
 
 def _describe(device: str) -> str:

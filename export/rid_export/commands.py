@@ -23,7 +23,7 @@ SCHEMA = 1
 """Of what ``--json`` prints."""
 
 _FILE = click.Path(path_type=Path)
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 
 def _examples(*lines: str) -> str:
@@ -94,6 +94,8 @@ def _inspect_rows(
         ("precision", metadata.precision),
         ("size", _sizes(metadata)),
     ]
+    if metadata.sizes:
+        rows.append(("proved at", _listed(metadata.sizes)))
     for kind, infos in (("input", metadata.inputs), ("output", metadata.outputs)):
         for info in infos:
             text = f"{info.name}: {info.dtype} {list(info.shape)} in [{info.low:g}, {info.high:g}]"
@@ -121,8 +123,13 @@ def _inspect_rows(
 def _sizes(metadata: ArtifactMetadata) -> str:
     size = f"{metadata.resolution} x {metadata.resolution} pixels"
     if metadata.dynamic:
-        size = f"any multiple of {metadata.stride} pixels; measured at {size}"
+        size = f"any multiple of {metadata.stride} pixels"
     return f"{size}, {metadata.layout}, {metadata.colour}"
+
+
+def _listed(sizes: tuple[tuple[int, int], ...]) -> str:
+    """``512 x 512, 16 x 16 pixels``, height first."""
+    return f"{', '.join(f'{height} x {width}' for height, width in sizes)} pixels"
 
 
 # -- doctor --------------------------------------------------------------------------------------
@@ -191,11 +198,11 @@ def verify(file: Path, against: str | None, as_json: bool) -> int:
     Digest, metadata and figures are held against the checkpoint; the first that does not fit is
     printed with its likely cause, and the exit code is 1.
     """
-    from rid_export.opening import hushed
+    from rid_core.output import suppress_output
     from rid_export.verification import verify as run_gate
 
     try:
-        with hushed():
+        with suppress_output():
             done = run_gate(file, against)
     except RidError as error:
         if as_json:
@@ -207,11 +214,12 @@ def verify(file: Path, against: str | None, as_json: bool) -> int:
                 "file": str(file),
                 "passed": True,
                 "checkpoint": str(done.checkpoint),
+                "sizes": done.sizes,
                 "parity": [dataclasses.asdict(entry) for entry in done.parity],
             }
         )
         return 0
-    click.echo(f"{file} agrees with {done.checkpoint}")
+    click.echo(f"{file} agrees with {done.checkpoint} at {_listed(done.sizes)}")
     words = {"min": "at least", "max": "at most"}
     for entry in done.parity:
         click.echo(f"{entry.runtime}, {entry.portraits} portrait(s):")
@@ -240,10 +248,10 @@ def compare(first: str, second: str, as_json: bool) -> int:
 
     Each is a checkpoint, an exported file or a bundled preset; A is the reference.
     """
+    from rid_core.output import suppress_output
     from rid_export.comparison import compare_files
-    from rid_export.opening import hushed
 
-    with hushed():
+    with suppress_output():
         found = compare_files(first, second)
     if as_json:
         _print_json(
@@ -303,7 +311,13 @@ def _compare_rows(found: Comparison) -> list[tuple[str, str]]:
 @click.option(
     "--target", "targets", multiple=True, metavar="NAME", help="Only for these.  [default: all]"
 )
-@click.option("--resolution", default=512, show_default=True, metavar="PIXELS")
+@click.option(
+    "--resolution",
+    default=512,
+    show_default=True,
+    metavar="PIXELS",
+    help="Height and width of the input; operators can depend on it.",
+)
 @_json_option
 def lint(
     preset: str | None,
@@ -317,14 +331,14 @@ def lint(
     Needs no converter. Findings are advice: the exit code is 0.
     """
     from rid_core.checkpoint import find_checkpoint
+    from rid_core.output import suppress_output
     from rid_export.lint import lint_checkpoint, lint_preset
-    from rid_export.opening import hushed
     from rid_export.registry import get_target, list_targets
 
     if preset and checkpoint:
         raise click.UsageError("give --preset or --checkpoint, not both")
     layouts = [get_target(name).layout for name in targets or list_targets()]
-    with hushed():
+    with suppress_output():
         if checkpoint is not None:
             findings = lint_checkpoint(find_checkpoint(checkpoint), layouts, resolution)
         else:

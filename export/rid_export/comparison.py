@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rid_core.errors import RidError
 from rid_export.opening import Opened, open_any
-from rid_export.parity import ErrorStatistics, compare
+from rid_export.parity import ErrorStatistics, compare_worst
 
 DEFAULT_RESOLUTION = 512
 
@@ -51,17 +51,10 @@ def compare_files(first: str | Path, second: str | Path) -> Comparison:
     one, other = open_any(first), open_any(second)
     resolution = _common_size(one, other)
     portraits = bundled_portraits(resolution)
-    found = [
-        compare(one.runner.run(image)["delta"], other.runner.run(image)["delta"], 1 / one.levels)
-        for image in portraits
-    ]
-    worst = ErrorStatistics(
-        sqnr_db=min(row.sqnr_db for row in found),
-        cosine=min(row.cosine for row in found),
-        sign_agreement=min(row.sign_agreement for row in found),
-        max_error=max(row.max_error for row in found),
-        rms_error=max(row.rms_error for row in found),
+    truth, measured = (
+        [opened.runner.run(image)["delta"] for image in portraits] for opened in (one, other)
     )
+    worst = compare_worst(truth, measured, 1 / one.levels)
     return Comparison(one, other, resolution, len(portraits), worst)
 
 

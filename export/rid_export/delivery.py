@@ -8,10 +8,12 @@
     preset, levels, weights (SHA-256), checkpoint (file name)
     machine     python, system, processor kind, versions of packages
     warnings    of the lint, one line each
+    left_out    why some of what "all" stands for cannot be made with these settings, one line each
     artefacts   one object per file: target, precision, file, seconds, size in bytes, parity (per
                 runtime: figures with their bounds), error (null, or why it was refused), and for
                 files that exist operators with counts, the network's SHA-256, the digest of the
-                calibration, unfit (null, or why not to ship it), tools with versions, the wrapper
+                calibration, unfit (null, or why not to ship it), tools with versions, sizes at
+                which it was proved (height, width), the wrapper
 
 Files are named relative to the document.
 """
@@ -29,11 +31,12 @@ from rid_core.artifact import read_metadata
 from rid_core.budget import Budget
 from rid_core.files import write_text
 from rid_core.operators import operator_counts
+from rid_core.output import suppress_output
 from rid_export import report
 from rid_export.codegen import write_wrapper
 from rid_export.doctor import system
 from rid_export.lint import lint_lines
-from rid_export.opening import hushed, open_runners, target_of
+from rid_export.opening import open_runners, target_of
 from rid_export.page import Shown, Story, render
 from rid_export.report import Result
 
@@ -48,7 +51,12 @@ Notify = Callable[[str], None]
 
 
 def deliver(
-    results: Sequence[Result], checkpoint: Path, out: Path, *, notify: Notify = lambda _: None
+    results: Sequence[Result],
+    checkpoint: Path,
+    out: Path,
+    *,
+    notify: Notify = lambda _: None,
+    left_out: Sequence[str] = (),
 ) -> list[Path]:
     """Write everything that goes beside the models.
 
@@ -57,6 +65,7 @@ def deliver(
         checkpoint: what they were made from.
         out: folder of the models.
         notify: called with one line per step.
+        left_out: why some files were not tried, one line each.
 
     Returns:
         What was written: wrappers, then the document, then the page.
@@ -86,12 +95,13 @@ def deliver(
         "checkpoint": checkpoint.name,
         "machine": machine,
         "warnings": lines,
+        "left_out": list(left_out),
     }
     stem = out / f"{first.preset}.export"
     target = stem.with_name(f"{stem.name}.json")
     write_text(target, json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n")
     page = stem.with_name(f"{stem.name}.html")
-    with hushed():
+    with suppress_output():
         story = _story(results, made, runtime, lines, document, machine)
     write_text(page, render(story))
     return [*wrappers.values(), target, page]
@@ -105,7 +115,7 @@ def run_document(results: Sequence[Result], wrappers: dict[Path, Path]) -> dict[
         if result.error is None:
             row["operators"] = operator_counts(result.file)
             metadata = read_metadata(result.file)
-            for name in ("network", "calibration", "unfit", "tools"):
+            for name in ("network", "calibration", "unfit", "tools", "sizes"):
                 row[name] = getattr(metadata, name)
             row["wrapper"] = wrappers[result.file].name
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -129,6 +139,7 @@ def _story(
         ("made", f"{document['created']} by rid-defender {document['version']}"),
         ("checkpoint", f"{document['checkpoint']}, weights {document['weights'][:12]}"),
         ("input", f"{resolution} x {resolution} pixels"),
+        *(("left out", line) for line in document["left_out"]),
         *((name, text) for name, text in machine.items() if name != "rid-defender"),
     ]
     return Story(

@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import platform
-import re
 import subprocess
 import sys
 from dataclasses import dataclass
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 from rid_core._version import __version__
 from rid_export.registry import Target, get_target, list_targets
@@ -36,7 +39,9 @@ class Package:
     @property
     def good(self) -> bool:
         """Whether it is there and new enough."""
-        return self.version is not None and _new_enough(self.version, self.needed)
+        return self.version is not None and SpecifierSet(self.needed).contains(
+            self.version, prereleases=True
+        )
 
     @property
     def requirement(self) -> str:
@@ -151,25 +156,22 @@ def _import_problem(modules: tuple[str, ...]) -> str | None:
 
 def _packages(names: tuple[str, ...]) -> tuple[Package, ...]:
     needed = _requirements()
-    return tuple(Package(name, _version(name), needed.get(_plain(name), "")) for name in names)
+    return tuple(
+        Package(name, _version(name), needed.get(canonicalize_name(name), "")) for name in names
+    )
 
 
 def _requirements() -> dict[str, str]:
-    """Versions that our own distribution asks for, by plain name."""
+    """Versions that our own distribution asks for, by normalized name."""
     try:
         lines = importlib.metadata.requires(DISTRIBUTION) or []
     except importlib.metadata.PackageNotFoundError:
         return {}
     found: dict[str, str] = {}
-    for line in lines:
-        match = re.match(r"([A-Za-z0-9._-]+)\s*([<>=!~][^;]*)?", line)
-        if match and match[2]:
-            found.setdefault(_plain(match[1]), match[2].strip())
+    for requirement in map(Requirement, lines):
+        if requirement.specifier:
+            found.setdefault(canonicalize_name(requirement.name), str(requirement.specifier))
     return found
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _version(distribution: str) -> str | None:
@@ -177,14 +179,3 @@ def _version(distribution: str) -> str | None:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    match = re.match(r"\d+(?:\.\d+)*", version)
-    return tuple(int(part) for part in match[0].split(".")) if match else ()
-
-
-def _new_enough(version: str, needed: str) -> bool:
-    """Only lower bounds, which are all that we state; anything else is pip's business."""
-    bounds = re.findall(r">=\s*([\w.]+)", needed)
-    return all(_numbers(version) >= _numbers(bound) for bound in bounds)

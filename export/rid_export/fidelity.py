@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from rid_export.parity import FIDELITY, compare
+from rid_export.parity import FIDELITY, compare_worst
 
 
 def least_figures(precision: str) -> dict[str, float]:
@@ -28,12 +28,9 @@ def judge(
         truth: what the float network predicts for them.
         levels: the bound in 8-bit levels; one level is what counts as visible.
     """
-    found = [
-        compare(wanted, predict(image), 1 / levels)
-        for image, wanted in zip(images, truth, strict=True)
-    ]
+    worst = compare_worst(truth, map(predict, images), 1 / levels)
     return {
-        "delta_sqnr_db": min(row.sqnr_db for row in found),
-        "delta_cosine": min(row.cosine for row in found),
-        "delta_sign_agreement": min(row.sign_agreement for row in found),
+        "delta_sqnr_db": worst.sqnr_db,
+        "delta_cosine": worst.cosine,
+        "delta_sign_agreement": worst.sign_agreement,
     }

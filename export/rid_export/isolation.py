@@ -7,7 +7,6 @@ a crash is one line that names the log.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import errno
 import json
@@ -16,7 +15,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,29 +29,6 @@ _REFUSED = 3
 _FULL = 4
 _GLANCE = 0.05  # seconds between looks at a child
 _MARK = "rid-export: "
-
-
-@contextlib.contextmanager
-def captured(log: Path) -> Iterator[None]:
-    """Append what this process prints, C++ code included, to ``log`` instead of the terminal.
-
-    Importing a converter's library to read or run its files prints notices about parts of it that
-    do not concern us.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved = os.dup(1), os.dup(2)
-    try:
-        with log.open("ab") as sink:
-            os.dup2(sink.fileno(), 1)
-            os.dup2(sink.fileno(), 2)
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for number, copy in enumerate(saved, start=1):
-            os.dup2(copy, number)
-            os.close(copy)
 
 
 def convert_isolated(

@@ -119,10 +119,10 @@ def lint_lines(defender: Defender, layouts: Sequence[str], resolution: int) -> l
     A network that cannot be traced cannot be converted either, and the converter's own words about
     that are more to the point.
     """
-    from rid_export.opening import hushed
+    from rid_core.output import suppress_output
 
     try:
-        with hushed():
+        with suppress_output():
             findings = lint_defender(defender, layouts, resolution)
     except Exception as error:  # noqa: BLE001 - torch.export raises all kinds
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

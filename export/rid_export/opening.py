@@ -17,8 +17,6 @@ from rid_core.artifact import (
 )
 from rid_core.errors import MissingExtraError, RidError
 from rid_core.operators import operator_counts
-from rid_export.isolation import captured
-from rid_export.preparation import scratch_folder
 from rid_export.registry import Runner, Target, get_target, list_targets
 
 
@@ -49,13 +47,6 @@ class Opened:
     weights: str
     size: int
     operators: dict[str, int]
-
-
-@contextlib.contextmanager
-def hushed() -> Iterator[None]:
-    """Keep what runtimes print away from the user; what they refuse arrives as an exception."""
-    with scratch_folder() as folder, captured(folder / "log"):
-        yield
 
 
 def target_of(metadata: ArtifactMetadata, path: Path) -> Target:

@@ -29,8 +29,9 @@ from rid_core.artifact import (
 )
 from rid_core.errors import RidError
 from rid_core.files import replacing
+from rid_core.output import suppress_output
 from rid_export import parity
-from rid_export.isolation import captured, convert_isolated
+from rid_export.isolation import convert_isolated
 from rid_export.layers import Notes, describe, ranked
 from rid_export.lint import lint_lines
 from rid_export.preparation import Preparation, scratch_folder
@@ -117,8 +118,6 @@ def _gate(job: Job) -> None:
             job.checked.append(parity.gate(runner, reference, bounds, spec.outputs))
             # A surrogate is slow: it judges the runtime that apps use, the first.
             reference = dataclasses.replace(reference, shift=None)
-        if spec.dynamic:
-            parity.gate(runners[0], job.preparation.oblong(spec), bounds, spec.outputs)
     except RidError as error:
         raise RidError(f"{error}{_worst_layer(job)}") from None
     job.remarks = job.target.remarks(job.path)
@@ -133,7 +132,8 @@ def _worst_layer(job: Job) -> str:
 def _seal(job: Job) -> None:
     """Write the figures into the file, and read it once more as a user would."""
     assert job.metadata is not None
-    seal(job.path, dataclasses.replace(job.metadata, parity=tuple(job.checked)))
+    proved = dataclasses.replace(job.metadata, parity=tuple(job.checked), sizes=job.reference.sizes)
+    seal(job.path, proved)
     check_digest(job.path, read_metadata(job.path))
 
 
@@ -257,13 +257,14 @@ def _run(job: Job, stages: Sequence[Stage], notify: Notify, turn: threading.Lock
                 with contextlib.ExitStack() as surroundings:
                     if not stage.isolated:
                         surroundings.enter_context(turn)
-                        surroundings.enter_context(captured(job.log))
+                        surroundings.enter_context(suppress_output(job.log))
                     started = time.perf_counter()
                     try:
                         stage.run(job)
                     finally:
                         seconds += time.perf_counter() - started
             size = payload_size(fresh)
+            job.remarks = (*job.remarks, *_replaced(place, job.metadata))
     except RidError as error:
         keep_log = str(job.log) in str(error)
         return Result(
@@ -287,6 +288,23 @@ def _run(job: Job, stages: Sequence[Stage], notify: Notify, turn: threading.Lock
         notes=job.notes,
         remarks=job.remarks,
     )
+
+
+_OF_A_REPLACED_FILE = ("weights", "levels", "calibration")
+"""What its name does not say."""
+
+
+def _replaced(place: Path, fresh: ArtifactMetadata | None) -> Iterator[str]:
+    """What is other in a file of the same name that is about to be replaced."""
+    if fresh is None or not place.exists():
+        return
+    try:
+        old = read_metadata(place)
+    except RidError:  # none of ours: nothing is known of it
+        return
+    other = [n for n in _OF_A_REPLACED_FILE if getattr(old, n) != getattr(fresh, n)]
+    if other:
+        yield f"replaced a file of that name that had other {', '.join(other)}"
 
 
 def _quantization_lines(notes: Notes | None) -> Iterator[str]:

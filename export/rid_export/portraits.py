@@ -40,6 +40,41 @@ def bundled_files() -> list[Path]:
     return files
 
 
+_SIZES = (
+    *((256, 512), (512, 528), (640, 480), (480, 640), (768, 768), (1024, 2048)),
+    # More cells of 16 pixels than the 128 that the mobile networks have codes for.
+    *((2064, 32), (32, 2064)),
+)
+"""Height and width, in pixels, at which a file that takes any size is run: both orientations, sides
+below 512 and above, and each axis alone far above."""
+
+
+def of_many_sizes(portraits: Sequence[np.ndarray], stride: int) -> list[np.ndarray]:
+    """What a file that takes any size is run on as well: one portrait of each of many sizes.
+
+    Args:
+        portraits: float32 [side, side, 3]; each is continued by its mirror image.
+        stride: multiple of pixels that the network works in; sizes are rounded down to it.
+
+    Returns:
+        float32 [H, W, 3], the smallest possible first.
+    """
+    sizes = [
+        (stride, stride),
+        *(
+            (max(height // stride, 1) * stride, max(width // stride, 1) * stride)
+            for height, width in _SIZES
+        ),
+    ]
+    found = []
+    for number, (height, width) in enumerate(dict.fromkeys(sizes)):
+        portrait = portraits[number % len(portraits)]
+        more = (max(height - portrait.shape[0], 0), max(width - portrait.shape[1], 0))
+        larger = np.pad(portrait, ((0, more[0]), (0, more[1]), (0, 0)), mode="symmetric")
+        found.append(np.ascontiguousarray(larger[:height, :width]))
+    return found
+
+
 @dataclass(frozen=True, eq=False)
 class Portraits:
     """What the gate runs on.

@@ -154,6 +154,11 @@ def register_target(target: type[Target]) -> type[Target]:
     return target
 
 
+def unregister_target(name: str) -> None:
+    """Forget a target that was registered for a while."""
+    del _TARGETS[name]
+
+
 def _discover() -> None:
     from rid_export import targets
 

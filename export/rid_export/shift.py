@@ -6,6 +6,7 @@ It holds for the surrogate it was measured on, and for no other.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,29 +40,23 @@ class LatentShift:
         self._encoder = load_surrogate("tiny-autoencoder", path=surrogate)
         self.name = self._encoder.name
         self._budget = Budget(levels)
-        # Most calls repeat: the clean portrait, and the float network's perturbation of it.
-        self._known: dict[tuple[int, int], tuple[np.ndarray, np.ndarray, float]] = {}
-        self._clean: dict[int, tuple[np.ndarray, Tensor]] = {}
+        # Many pictures come again: the clean portraits, and what the float network makes of them.
+        self._latents: dict[bytes, Tensor] = {}
 
     def _encode(self, pixels: np.ndarray) -> Tensor:
         import torch
 
-        batch = torch.from_numpy(pixels.astype(np.float32) / np.float32(255))
-        with torch.inference_mode():
-            return self._encoder.encode(batch.permute(2, 0, 1)[None])
+        key = hashlib.sha256(pixels.tobytes()).digest()
+        if key not in self._latents:
+            batch = torch.from_numpy(pixels.astype(np.float32) / np.float32(255))
+            with torch.inference_mode():
+                self._latents[key] = self._encoder.encode(batch.permute(2, 0, 1)[None])
+        return self._latents[key]
 
     def __call__(self, portrait: np.ndarray, unit: np.ndarray) -> float:
         """Shift for a float32 portrait [H, W, 3] in [0, 1] and its unit perturbation."""
         from rid_core.surrogates import relative_shift
 
-        key = (id(portrait), id(unit))
-        if key in self._known:  # what is kept alive here cannot lend its id to anything else
-            return self._known[key][2]
         pixels = np.rint(portrait * 255).astype(np.uint8)
-        if id(portrait) not in self._clean:
-            self._clean[id(portrait)] = (portrait, self._encode(pixels))
-        clean = self._clean[id(portrait)][1]
         saved = self._budget.apply_uint8(pixels, unit)
-        found = float(relative_shift(clean, self._encode(saved))[0])
-        self._known[key] = (portrait, unit, found)
-        return found
+        return float(relative_shift(self._encode(pixels), self._encode(saved))[0])

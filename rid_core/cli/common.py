@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
 import sys
-import tomllib
+from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -70,6 +72,25 @@ def _discard(stream: Any) -> None:
     os.close(nowhere)
 
 
+@contextlib.contextmanager
+def silent_libraries() -> Iterator[None]:
+    """Drop what decoders print to stderr on their own; what they refuse we report, in one line."""
+    try:
+        saved = os.dup(2)
+    except OSError:  # no stderr at all, as under a window server
+        yield
+        return
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
 def _terminate(number: int, frame: FrameType | None) -> None:
     """Leave by an exception, so that half-written files are cleaned up on the way."""
     sys.exit(128 + number)
@@ -106,21 +127,3 @@ def run(command: click.Command) -> Any:
 
 
 version_option = click.version_option(__version__, "--version", message="%(prog)s %(version)s")
-
-
-def read_settings(assignments: tuple[str, ...]) -> dict[str, Any]:
-    """``steps=100`` and the like, values in TOML; a bare word is a string.
-
-    Raises:
-        RidError: no ``=`` in one.
-    """
-    settings: dict[str, Any] = {}
-    for assignment in assignments:
-        key, found, value = assignment.partition("=")
-        if not found:
-            raise RidError(f"--set takes key=value, not {assignment!r}")
-        try:
-            settings[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            settings[key] = value
-    return settings

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rid_core.cli.common import CONTEXT, read_settings
+from rid_core.assignments import read_assignments
+from rid_core.cli.common import CONTEXT
 from rid_core.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def pairs(
         output=output,
         levels=levels or (training.defender.levels if training else 8),
         size=size,
-        settings=read_settings(assignments),
+        settings=read_assignments(assignments),
         exclude=training.data.exclude if training and data is None else [],
         batch=batch,
         limit=limit,

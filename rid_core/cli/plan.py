@@ -112,8 +112,12 @@ def _add(
     ending = source.suffix if form is None else f".{form}"
     if ending.lower() not in FORMATS:
         what = f"ends in {ending}" if ending else "has no ending"
-        known = ", ".join(FORMATS)
-        failures.append(_unused(source, f"{what}; a photo ends in {known}: convert it first"))
+        reason = f"{what}; a photo ends in {', '.join(FORMATS)}: convert it first"
+        try:
+            source.stat()
+        except OSError as error:  # nothing to convert: no such file, or one in a closed folder
+            reason = f"cannot be opened ({error.strerror or error})"
+        failures.append(_unused(source, reason))
     elif folder is None:
         jobs.append(Job(source, source.with_name(f"{source.stem}{MARK}{ending}")))
     else:

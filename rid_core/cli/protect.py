@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rid_core.cli.common import CONTEXT, Console, run, version_option
+from rid_core.cli.common import CONTEXT, Console, run, silent_libraries, version_option
 from rid_core.cli.plan import (
     Failure,
     Job,
@@ -143,15 +143,16 @@ def command(
                 try:
                     if identities(job.target) & written:
                         raise RidError(f"{job.target} was just written for another photo")
-                    outcome = protect_file(
-                        job.source,
-                        job.target,
-                        runtime,
-                        budget,
-                        quality=quality,
-                        strip_gps=strip_gps,
-                        comparison=job.comparison,
-                    )
+                    with silent_libraries():
+                        outcome = protect_file(
+                            job.source,
+                            job.target,
+                            runtime,
+                            budget,
+                            quality=quality,
+                            strip_gps=strip_gps,
+                            comparison=job.comparison,
+                        )
                 except RidError as error:
                     results.fail(job, error)
                 else:

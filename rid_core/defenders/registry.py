@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from dataclasses import dataclass
 from typing import Any, cast
 
 from rid_core.defenders.base import Defender, DefenderConfig
 from rid_core.defenders.dit import DiTConfig
 from rid_core.defenders.mobile import MobileConfig
-from rid_core.errors import RidError
+from rid_core.errors import RidError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -68,8 +67,7 @@ def get_preset(name: str) -> Preset:
     try:
         return _PRESETS[name]
     except KeyError:
-        near = difflib.get_close_matches(name, _PRESETS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(list_defenders())}"
+        hint = did_you_mean(name, list_defenders())
         raise RidError(f"no defender is called {name!r}; {hint}") from None
 
 

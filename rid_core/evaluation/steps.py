@@ -7,7 +7,6 @@ plus signs: ``jpeg75+median``.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from rid_core import channel
 from rid_core.channel import Step, round_to_levels
-from rid_core.errors import RidError
+from rid_core.errors import RidError, did_you_mean
 from rid_core.evaluation import filters
 
 CHANNEL, PURIFICATION = "channel", "purification"
@@ -144,6 +143,4 @@ def parse_chain(text: str, known: Mapping[str, Link]) -> Chain:
 def _find(name: str, known: Mapping[str, Link], kind: str) -> Link:
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-    raise RidError(f"no {kind} is called {name!r}; {hint}")
+    raise RidError(f"no {kind} is called {name!r}; {did_you_mean(name, known)}")

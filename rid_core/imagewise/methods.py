@@ -39,7 +39,7 @@ def _shift(image: Tensor, ensemble: Ensemble) -> Loss:
         if number not in clean:
             with torch.no_grad():
                 clean[number] = member.encode(image)
-        return objectives.encoder_shift(clean[number], member.encode(protected))
+        return objectives.log_shift(clean[number], member.encode(protected))
 
     return combined(ensemble, function)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rid_core.budget import Budget
-from rid_core.errors import RidError
+from rid_core.errors import RidError, did_you_mean
 from rid_core.imagewise.chance import Chance
 from rid_core.surrogates import Ensemble, Surrogate, has_denoiser
 
@@ -48,7 +47,7 @@ def get_method(name: str) -> Method:
     """
     _load()
     if name not in _METHODS:
-        raise RidError(f"no method is called {name!r}; {_nearest(name, list_methods())}")
+        raise RidError(f"no method is called {name!r}; {did_you_mean(name, list_methods())}")
     return _METHODS[name]
 
 
@@ -62,7 +61,7 @@ def settings_of(name: str, given: dict[str, Any] | None = None) -> dict[str, Any
     settings = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
     for key, value in (given or {}).items():
         if key not in settings:
-            hint = _nearest(key, sorted(settings))
+            hint = did_you_mean(key, sorted(settings))
             raise RidError(f"method {name} has no setting {key!r}; {hint}")
         default = settings[key]
         number = isinstance(default, float) and type(value) is int
@@ -120,23 +119,27 @@ def check_members(name: str, ensemble: Ensemble) -> None:
             raise RidError(f"method {name} needs diffusion models; {member.name} only encodes")
 
 
+def attackable(name: str, surrogates: Sequence[Surrogate]) -> list[Surrogate]:
+    """Those of ``surrogates`` that a method can attack: all, or the whole diffusion models.
+
+    Raises:
+        RidError: an unknown method.
+    """
+    get_method(name)
+    return [s for s in surrogates if name not in _DIFFUSION or has_denoiser(s)]
+
+
 def first_attackable(name: str, surrogates: Sequence[Surrogate]) -> Surrogate:
     """The first of ``surrogates`` that a method can attack.
 
     Raises:
         RidError: an unknown method, or none of them is a whole diffusion model, which it needs.
     """
-    get_method(name)
-    able = [s for s in surrogates if name not in _DIFFUSION or has_denoiser(s)]
+    able = attackable(name, surrogates)
     if not able:
         names = ", ".join(surrogate.name for surrogate in surrogates)
         raise RidError(f"method {name} needs a whole diffusion model, and there is none: {names}")
     return able[0]
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
 
 
 def _load() -> None:

@@ -26,14 +26,15 @@ _LAYERS: frozenset[Any] = frozenset((torch.conv2d, F.linear))
 _BENDS: frozenset[Any] = frozenset((torch.relu, F.relu, Tensor.relu))
 _MOVES: frozenset[Any] = frozenset(
     (
-        *(Tensor.permute, Tensor.reshape, Tensor.transpose, Tensor.view),
+        *(Tensor.permute, Tensor.reshape, Tensor.transpose, Tensor.view, Tensor.flatten),
         *(torch.permute, torch.reshape, torch.transpose, F.pixel_shuffle),
     )
 )
 _READS: frozenset[Any] = frozenset(
     (
         *(Tensor.add, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__, Tensor.add_, torch.add),
-        *(torch.tanh, Tensor.tanh, F.tanh),
+        *(torch.tanh, Tensor.tanh, F.tanh, F.gelu),
+        Tensor.unbind,  # of queries, keys and values, which one layer gives
     )
 )
 _INPUT = ".input"
@@ -81,7 +82,7 @@ def round_weights(weight: Tensor) -> Tensor:
 
 
 class _Interception(TorchFunctionMode):
-    """Calls :meth:`read` for all that layers, sums and tanh read, under the name of its tensor.
+    """Calls :meth:`read` for all that layers, sums and bends read, under the name of its tensor.
 
     A tensor is called ``name`` after the layer that gives it, or ``name.input`` after the layer
     that reads it first if it is none of these (the image, a sum).
@@ -93,13 +94,14 @@ class _Interception(TorchFunctionMode):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self._names = {
-            id(parameter): name.rpartition(".")[0]
+        # Tensors are equal as keys if they are the same object; while a key is kept, it lives.
+        self._names: dict[Tensor, str] = {
+            parameter: name.rpartition(".")[0]
             for name, parameter in network.named_parameters()
             if parameter.ndim >= 2
         }
-        self._given: dict[int, tuple[Tensor, str]] = {}
-        self._read: dict[int, tuple[Tensor, Tensor]] = {}
+        self._given: dict[Tensor, str] = {}
+        self._read: dict[Tensor, Tensor] = {}
         self.sources: dict[str, str] = {}
         self.products: dict[str, int] = {}
 
@@ -117,20 +119,18 @@ class _Interception(TorchFunctionMode):
         super().__exit__(*error)  # type: ignore[no-untyped-call]
 
     def _once(self, name: str, x: Tensor) -> Tensor:
-        if id(x) not in self._read:
-            self._read[id(x)] = (x, self.read(name, x))
-        return self._read[id(x)][1]
+        if x not in self._read:
+            self._read[x] = self.read(name, x)
+        return self._read[x]
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
         name = ""
-        if func in _LAYERS and id(args[1]) in self._names:
-            name = self._names[id(args[1])]
-            if id(args[0]) not in self._given:
-                self._given[id(args[0])] = (args[0], f"{name}{_INPUT}")
-            source = self._given[id(args[0])][1]
+        if func in _LAYERS and args[1] in self._names:
+            name = self._names[args[1]]
+            source = self._given.setdefault(args[0], f"{name}{_INPUT}")
             x = self._once(source, args[0])
             bias = args[2] if len(args) > 2 else kwargs.pop("bias", None)
             weight, bias = self.layer(name, source, args[1], bias)
@@ -138,19 +138,19 @@ class _Interception(TorchFunctionMode):
             self.sources[name] = source
             self.products[name] = weight[0].numel() * out.numel()
         elif func in _BENDS or func in _MOVES:
-            name = self._given.get(id(args[0]), (None, ""))[1]
+            name = self._given.get(args[0], "")
             out = func(*args, **kwargs)
         elif func in _READS:
             out = func(*(self._summand(x) for x in args), **kwargs)
         else:
             return func(*args, **kwargs)
         if name:
-            self._given[id(out)] = (out, name)
+            self._given[out] = name
         return out
 
     def _summand(self, x: Any) -> Any:
         """What a sum reads: what a layer gave is rounded, another sum or the image is not."""
-        name = self._given.get(id(x), (None, ""))[1]
+        name = self._given.get(x, "") if isinstance(x, Tensor) else ""
         return x if not name or name.endswith(_INPUT) else self._once(name, x)
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rid_core.errors import MissingExtraError, RidError
+from rid_core.output import suppress_output
 from rid_core.runtimes._exported import ExportedRuntime
 
 KERNELS = {
@@ -58,7 +57,7 @@ class LiteRTRuntime(ExportedRuntime):
             "reference": OpResolverType.BUILTIN_REF,
         }
         try:
-            with _quiet_stderr():
+            with suppress_output():
                 self._interpreter = Interpreter(
                     model_path=str(path),
                     num_threads=threads or os.cpu_count() or 1,
@@ -97,23 +96,3 @@ class LiteRTRuntime(ExportedRuntime):
         """Run the signature."""
         outputs: dict[str, np.ndarray] = self._runner(**{self.metadata.inputs[0].name: stored})
         return outputs
-
-
-@contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Keep the C++ side's notices ("Created TensorFlow Lite XNNPACK delegate") off the terminal.
-
-    What it refuses arrives as an exception, so nothing a user could need is lost.
-    """
-    try:
-        saved = os.dup(2)
-    except OSError:  # no stderr at all, as under a window server
-        yield
-        return
-    with Path(os.devnull).open("w") as sink:
-        os.dup2(sink.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)

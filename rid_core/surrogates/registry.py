@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rid_core.errors import RidError
+from rid_core.errors import RidError, did_you_mean
 from rid_core.surrogates.base import Surrogate
 from rid_core.surrogates.stable_diffusion import load_stable_diffusion
 from rid_core.surrogates.tiny_autoencoder import load_tiny_autoencoder
@@ -35,14 +34,14 @@ def load_surrogate(kind: str, **settings: Any) -> Surrogate:
         RidError: unknown kind or setting (the nearest is named), missing or unfit files.
     """
     if kind not in _LOADERS:
-        hint = _nearest(kind, list_surrogates())
+        hint = did_you_mean(kind, list_surrogates())
         raise RidError(f"no surrogate is called {kind!r}; {hint}")
     loader = _LOADERS[kind]
     known = list(inspect.signature(loader).parameters)
     for setting in settings:
         if setting not in known:
             raise RidError(
-                f"surrogate {kind} has no setting {setting!r}; {_nearest(setting, known)}"
+                f"surrogate {kind} has no setting {setting!r}; {did_you_mean(setting, known)}"
             )
     if "path" in known and not settings.get("path"):
         raise RidError(f"surrogate {kind} needs a path: a file, a folder or a name on the hub")
@@ -71,8 +70,3 @@ def open_encoder(path: str | Path) -> Surrogate:
     """
     whole = (Path(path) / "model_index.json").is_file()
     return open_surrogate(path, denoiser=False) if whole else open_surrogate(path)
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"

@@ -1,10 +1,10 @@
 """Tiny autoencoders of the TAESD family (Ollin Boer Bohan, MIT): small stand-ins for large VAEs.
 
-``taef2`` is distilled from the autoencoder of FLUX.2: image in [0, 1], latent of 32 channels at
-1/8. Its public weights (github.com/madebyollin/taesd) are a flat ``nn.Sequential`` whose layout
-this module reproduces; the width, the number of latent channels and the blocks that have a pooled
-branch are read off the file. The family's other members (``madebyollin/taesd``, ``taesdxl``,
-``taesd3``, ``taef1``) come in diffusers' layout, as ``AutoencoderTiny``.
+Each is distilled from a large autoencoder (:data:`DISTILS`): image in [0, 1], latent at 1/8. The
+public weights (github.com/madebyollin/taesd) are a flat ``nn.Sequential`` whose layout this module
+reproduces; the width, the number of latent channels and the blocks that have a pooled branch are
+read off the file. On the hub (``madebyollin/taesd`` and others) they come in diffusers' layout, as
+``AutoencoderTiny``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,22 @@ from rid_core.errors import RidError
 from rid_core.surrogates.base import precision_of
 from rid_core.surrogates.diffusers_parts import Checkpoint
 
+DISTILS = {
+    "taesd": "the SD 1/2 autoencoder",
+    "taesdxl": "the SDXL autoencoder",
+    "taesd3": "the SD 3 autoencoder",
+    "taef1": "the FLUX.1 autoencoder",
+    "taef2": "the FLUX.2 autoencoder",
+}
+"""What each member of the family stands for. A claim made with one names it."""
+
+
+def distils(name: str) -> str | None:
+    """What a surrogate of this name is a distillation of; None for one that is none."""
+    return DISTILS.get(name)
+
+
+_ENCODER = "encoder.safetensors"
 _STAGES = 3
 _BLOCKS_PER_STAGE = 3
 _POOL_GROUPS = 4
@@ -189,11 +205,11 @@ def load_tiny_autoencoder(
     """Load the encoder of a TAESD-family autoencoder.
 
     Args:
-        path: file of the encoder's weights; or a folder in diffusers' layout, or its name on the
-            hub (``madebyollin/taesd``).
+        path: file of the encoder's weights; or a folder that holds ``encoder.safetensors``, or one
+            in diffusers' layout, or its name on the hub (``madebyollin/taesd``).
         name: for reports; by default the file's name without ``_encoder``, or the folder's.
-        dtype: of weights and activations: "float32", "bfloat16" or "float16"; "bfloat16" takes half
-            the time on a GPU, and the gradient to the photo stays float32.
+        dtype: of weights and activations: "float32", "bfloat16", "float16" or "auto", see
+            :func:`~rid_core.surrogates.base.precision_of`; the gradient to the photo stays float32.
         local_files_only: never ask the hub.
 
     Raises:
@@ -201,6 +217,8 @@ def load_tiny_autoencoder(
     """
     path = Path(path)
     precision = precision_of(dtype)
+    if (path / _ENCODER).is_file():
+        path = path / _ENCODER
     if path.is_dir() or (not path.suffix and len(path.parts) == 2 and not path.exists()):
         loaded = _load_folder(str(path), name, local_files_only)
         return TinyAutoencoder(loaded.name, loaded.encoder, precision)
@@ -210,7 +228,10 @@ def load_tiny_autoencoder(
         encoder.load_state_dict(state)
     except (KeyError, RuntimeError, IndexError, ValueError):
         raise RidError(f"{path}: not the encoder of a TAESD-family autoencoder") from None
-    return TinyAutoencoder(name or path.stem.removesuffix("_encoder"), encoder, precision)
+    if name is None:
+        whole = path.absolute().parent.name if path.name == _ENCODER else path.stem
+        name = whole.removesuffix("_encoder")
+    return TinyAutoencoder(name, encoder, precision)
 
 
 def open_decoder(path: str | Path) -> nn.Sequential:

@@ -84,6 +84,11 @@ def weight_at(weight: Weight, step: int) -> float:
     return float(np.interp(step, steps, values))
 
 
+def is_positive(weight: Weight) -> bool:
+    """Whether it is above zero at any step."""
+    return max(value for _, value in _points(weight)) > 0
+
+
 class ObjectiveSection(Section):
     """A term of the loss; see :mod:`rid_core.training.terms`."""
 
@@ -97,13 +102,15 @@ class ObjectiveSection(Section):
     """For regression: a folder that ``rid-train pairs`` made."""
     target: Path | None = None
     """For targeted-latent: a picture; without one the latent is pulled to zero."""
+    floor: Annotated[float, Field(gt=0)] | None = None
+    """For log-shift: relative shift that is added before the logarithm, by default 0.01."""
     timesteps: tuple[int, int] | None = None
     """For adv-sds and denoising-loss: drawn from this range, the end not included."""
 
     @field_validator("weight")
     @classmethod
     def _counts(cls, weight: Weight) -> Weight:
-        if max(value for _, value in _points(weight)) <= 0:
+        if not is_positive(weight):
             raise ValueError("must be positive")
         return weight
 
@@ -115,7 +122,7 @@ class ObjectiveSection(Section):
             raise ValueError(str(error)) from None
         if self.on is not None and known.needs is None:
             raise ValueError(f"{self.kind} looks at no surrogate and takes no on")
-        for key in ("teacher", "pairs", "target", "timesteps"):
+        for key in ("teacher", "pairs", "target", "floor", "timesteps"):
             given = getattr(self, key) is not None
             if given and key not in known.settings:
                 raise ValueError(f"{self.kind} takes no {key}")
@@ -132,21 +139,30 @@ _WHAT = {
 }
 
 
-class VisibilitySection(Section):
-    """What it costs to see the perturbation."""
+_REPLACED = ("dissimilarity", "periodicity", "cellularity", "bordering", "universality", "energy")
 
-    dissimilarity: Weight = 3.0
-    """Weight of ``1 - SSIM``."""
-    periodicity: Weight = 0.3
-    """Weight of how regular the perturbation is."""
-    energy: Weight = 0.0
-    """Weight of the mean square of the unit perturbation, which PSNR measures."""
-    cellularity: Weight = 0.0
-    """Weight of how much the perturbation depends on the place in a cell, over a whole batch."""
-    bordering: Weight = 0.0
-    """Weight of the same in the outermost cells, where the network sees its own padding."""
-    universality: Weight = 0.0
-    """Weight of how alike the perturbations of the photos of a batch are."""
+
+class VisibilitySection(Section):
+    """What it costs to see the perturbation; see :mod:`rid_core.visibility`."""
+
+    jod: Weight = 1.0
+    """Weight of ``10 - JOD`` at 38 pixels per degree: the photo on a phone held at 30 cm."""
+    jod_enlarged: Weight = 0.5
+    """Weight of the same at 19 pixels per degree: the photo enlarged twice."""
+    ssimulacra2: Weight = 0.5
+    """Weight of ``1 - SSIMULACRA2 / 100``."""
+    colour: Weight = 0.1
+    """Weight of how far the blurred colour moves, in levels; JOD does not see a cast."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names_what_replaced(cls, raw: Any) -> Any:
+        gone = [key for key in _REPLACED if isinstance(raw, dict) and key in raw]
+        if gone:
+            raise ValueError(
+                f"{gone[0]} no longer exists; jod, jod_enlarged, ssimulacra2 and colour replaced it"
+            )
+        return raw
 
 
 class TrainConfig(TrainingConfig):

@@ -124,7 +124,7 @@ def fit(
         unit="step",
         disable=quiet or not accelerator.is_local_main_process,
     )
-    meter = _Meter(accelerator)
+    meter, pace = _Meter(accelerator), _Pace(state.step)
     deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
     try:
         for batch in loader:
@@ -152,8 +152,8 @@ def fit(
                 bar.set_postfix({name: f"{value:.3f}" for name, value in row.items()})
                 if log is not None:
                     lr = learning_rate(state.step - 1, config)
-                    log.write({"step": state.step, "lr": lr, **row})
-            meter.clear()
+                    log.write({"step": state.step, "lr": lr, **pace.since(state.step), **row})
+                meter.clear()
             if log is not None:
                 _leave_traces(task, batch, log, output, last)
             if late:
@@ -246,7 +246,7 @@ def _refuse_nan(accelerator: Any, total: Tensor, step: int, index: Tensor) -> No
 
 
 class _Meter:
-    """Means of the terms over the batches and processes of a step."""
+    """Means of the terms over the batches and processes since the last entry of the log."""
 
     def __init__(self, accelerator: Any) -> None:
         self._accelerator = accelerator
@@ -257,17 +257,31 @@ class _Meter:
         self._rows.append({name: value.detach() for name, value in losses.items()})
 
     def clear(self) -> None:
-        """Begin the next step."""
+        """Begin anew."""
         self._rows = []
 
     def mean(self) -> dict[str, float]:
         """By name; to be called by every process."""
-        names = list(self._rows[0])
-        rows = torch.stack([torch.stack([row[name] for name in names]) for row in self._rows])
-        values = rows.mean(dim=0)
+        # A term whose weight was 0 for a while is the mean of the steps that had it.
+        names = list(dict.fromkeys(name for row in self._rows for name in row))
+        found = [[row[name] for row in self._rows if name in row] for name in names]
+        values = torch.stack([torch.stack(of_term).mean() for of_term in found])
         if self._accelerator.num_processes > 1:
             values = self._accelerator.reduce(values, "mean")
         return {name: round(v, 6) for name, v in zip(names, values.tolist(), strict=True)}
+
+
+class _Pace:
+    """How fast it goes, from one entry of the log to the next."""
+
+    def __init__(self, step: int) -> None:
+        self._step, self._time = step, time.monotonic()
+
+    def since(self, step: int) -> dict[str, float]:
+        """Steps per second since the last call."""
+        before, self._step = self._step, step
+        then, self._time = self._time, time.monotonic()
+        return {"steps_per_second": round((step - before) / max(self._time - then, 1e-9), 4)}
 
 
 class _JsonLog:

@@ -11,12 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rid_core import objectives
+from rid_core import visibility
 from rid_core.budget import Budget
 from rid_core.channel import pass_through, round_to_levels, sample_step
 from rid_core.errors import RidError
 from rid_core.surrogates import Ensemble, load_surrogate
-from rid_core.training.config import ObjectiveSection, TrainConfig, weight_at
+from rid_core.training.config import (
+    ObjectiveSection,
+    TrainConfig,
+    VisibilitySection,
+    Weight,
+    is_positive,
+    weight_at,
+)
 from rid_core.training.terms import MemberTerm, Scene, UnitTerm, check_surrogate, get_objective
 
 if TYPE_CHECKING:
@@ -63,6 +70,7 @@ class Recipe:
             config.ensemble.mode,
             config.ensemble.offload,
         )
+        self._visibility = _prices(config.visibility)
         self._sections = dict(zip(_names(config.objective), config.objective, strict=True))
         self._on_members: dict[str, MemberTerm] = {}
         self._on_units: dict[str, UnitTerm] = {}
@@ -124,32 +132,12 @@ class Recipe:
         total = image.new_zeros(())
         for name, value in terms.items():
             total = total + weights[name] * value
-        for name, (weight, value) in self._visibility(image, protected, unit, step).items():
-            terms[name] = value
-            if weight > 0:
-                total = total + weight * value
+        for name, (weight, measure) in self._visibility.items():
+            now = weight_at(weight, step)
+            if now > 0:
+                terms[name] = measure(image, protected).mean()
+                total = total + now * terms[name]
         return {"total": total, **terms}
-
-    def _visibility(
-        self, image: Tensor, protected: Tensor, unit: Tensor, step: int
-    ) -> dict[str, tuple[float, Tensor]]:
-        """Weight and value of each term that says how visible the perturbation is."""
-        section = self.config.visibility
-        measures: dict[str, Callable[[], Tensor]] = {
-            "dissimilarity": lambda: objectives.dissimilarity(image, protected).mean(),
-            "energy": lambda: unit.square().mean(),
-            "periodicity": lambda: objectives.periodicity(unit).mean(),
-            "cellularity": lambda: objectives.cellularity(unit),
-            "bordering": lambda: objectives.bordering(unit),
-            "universality": lambda: objectives.universality(unit),
-        }
-        terms = {}
-        for name, measure in measures.items():
-            weight = weight_at(getattr(section, name), step)
-            # A term without weight is measured all the same, but costs no backward pass.
-            with torch.set_grad_enabled(weight > 0):
-                terms[name] = (weight, measure())
-        return terms
 
     def _rng(self, purpose: int, number: int) -> np.random.Generator:
         """Chance that depends on the seed and the sample alone."""
@@ -174,6 +162,29 @@ class Recipe:
         draws = [sample_step(self.config.channel, self._rng(2, n)) for n in index.tolist()]
         clean_view, protected_view = pass_through(2 * draws, torch.cat([clean, protected])).chunk(2)
         return clean_view.detach(), protected_view
+
+
+Price = Callable[[Tensor, Tensor], Tensor]
+"""(clean, protected), [B, 3, H, W] in [0, 1] -> what seeing the difference costs, [B]."""
+
+
+def _prices(section: VisibilitySection) -> dict[str, tuple[Weight, Price]]:
+    """Weight and measure of each price that is ever asked for, by its name in the config."""
+
+    def jod(pixels_per_degree: float) -> Price:
+        quality = visibility.JOD(pixels_per_degree)
+        return lambda clean, protected: 10 - quality(clean, protected)
+
+    makers: dict[str, Callable[[], Price]] = {
+        "jod": lambda: jod(visibility.PIXELS_PER_DEGREE),
+        "jod_enlarged": lambda: jod(visibility.ENLARGED),
+        "ssimulacra2": lambda: lambda *pair: 1 - visibility.ssimulacra2(*pair) / 100,
+        "colour": lambda: visibility.colour_change,
+    }
+    weights: dict[str, Weight] = {name: getattr(section, name) for name in makers}
+    return {
+        name: (weight, makers[name]()) for name, weight in weights.items() if is_positive(weight)
+    }
 
 
 def _names(sections: list[ObjectiveSection]) -> list[str]:

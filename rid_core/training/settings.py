@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rid_core.errors import RidError
+from rid_core.assignments import read_assignments
+from rid_core.errors import RidError, did_you_mean
 
 
 class Section(BaseModel):
@@ -76,8 +76,7 @@ def _describe(model: type[BaseModel], error: ValidationError, source: str) -> st
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         known = _keys_beside(model, first["loc"])
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+        hint = did_you_mean(str(first["loc"][-1]), known)
         return f"{source}: unknown key {where}; {hint}"
     return f"{source}: {where}: {first['msg'][0].lower()}{first['msg'][1:]}"
 
@@ -120,15 +119,8 @@ def override(raw: dict[str, Any], assignments: tuple[str, ...]) -> None:
     Raises:
         RidError: an assignment without a value, or to what is no section.
     """
-    for assignment in assignments:
-        key, found, value = assignment.partition("=")
-        if not found:
-            raise RidError(f"--set takes key=value, not {assignment!r}")
-        try:
-            parsed = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            parsed = value  # a bare word is a string
-        _assign(raw, key, parsed)
+    for key, value in read_assignments(assignments).items():
+        _assign(raw, key, value)
 
 
 def _assign(raw: dict[str, Any], key: str, value: Any) -> None:

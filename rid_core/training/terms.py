@@ -6,7 +6,6 @@ step shows it. Terms on surrogates are functions of one member; the ensemble com
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from torch.nn import functional as F
 
 from rid_core import objectives
 from rid_core.checkpoint import find_checkpoint, load_checkpoint
-from rid_core.errors import RidError
+from rid_core.errors import RidError, did_you_mean
 from rid_core.surrogates import DiffusionSurrogate, FeatureSurrogate, Surrogate
 from rid_core.training.data import load_rgb, to_tensor
 
@@ -122,8 +121,7 @@ def get_objective(kind: str) -> Kind:
         RidError: there is none; the nearest is named.
     """
     if kind not in _KINDS:
-        near = difflib.get_close_matches(kind, _KINDS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(list_objectives())}"
+        hint = did_you_mean(kind, list_objectives())
         raise RidError(f"no objective is called {kind!r}; {hint}")
     return _KINDS[kind]
 
@@ -142,12 +140,15 @@ def check_surrogate(kind: str, surrogate: Surrogate) -> None:
         raise RidError(f"objective {kind} cannot attack {surrogate.name} with denoiser = false")
 
 
-@objective("encoder-shift", needs=Surrogate)
-def _encoder_shift(section: ObjectiveSection) -> MemberTerm:
+@objective("log-shift", "floor", needs=Surrogate)
+def _log_shift(section: ObjectiveSection) -> MemberTerm:
+    floor = objectives.FLOOR if section.floor is None else section.floor
+
     def term(scene: Scene, member: Surrogate, number: int, protected: Tensor) -> Tensor:
         with torch.no_grad():
             reference = scene.encode(member, number, scene.clean)
-        return objectives.encoder_shift(reference, scene.encode(member, number, protected))
+        shifted = scene.encode(member, number, protected)
+        return objectives.log_shift(reference, shifted, floor)
 
     return term
 

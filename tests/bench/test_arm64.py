@@ -72,6 +72,7 @@ def matrix(
     }
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_arm_kernels_agree_with_the_reference(
     matrix: dict[str, Path], emulator: Path, reference: Any, tmp_path: Path
@@ -99,6 +100,7 @@ def test_arm_kernels_agree_with_the_reference(
     assert (emulator / "ready").is_file()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize("target", ["tflite", "onnx"])
 def test_int8_products_are_dot_products(
@@ -111,6 +113,7 @@ def test_int8_products_are_dot_products(
     assert ("neondot" in said.out) == (target == "tflite")
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_an_older_core_is_told_from_it(matrix: dict[str, Path]) -> None:
     found = kernels.watch(matrix["tflite int8"], core="cortex-a72")

@@ -52,12 +52,10 @@ def test_beyond_the_border_it_is_repeated() -> None:
     assert (align(image, faces._TEMPLATE * 0.3, 112) == 77).all()
 
 
-def test_overlapping_boxes_are_one_face() -> None:
+def test_the_largest_face() -> None:
     points = np.zeros((5, 2))
     strong = faces.Face(np.array([0.0, 0, 10, 10]), points, 0.9)
-    weak = faces.Face(np.array([1.0, 1, 10, 10]), points, 0.8)
     other = faces.Face(np.array([30.0, 0, 12, 12]), points, 0.7)
-    assert faces._without_doubles([weak, other, strong]) == [strong, other]
     assert largest([strong, other]) is other
     assert largest([]) is None
 
@@ -99,8 +97,14 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
         faces.model_file()
 
 
+def test_without_opencv_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(MissingExtraError, match=r"opencv-python-headless .*rid-defender\[eval\]"):
+        FaceDetector()
+
+
 def test_a_file_that_is_not_yunet_is_refused(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
+    pytest.importorskip("cv2")
     path = tmp_path / "face.onnx"
     path.write_bytes(b"\x08\x07 nothing")
     with pytest.raises(RidError, match="cannot be loaded as YuNet"):

@@ -198,6 +198,7 @@ def test_sharpening_is_for_enlarging_only(monkeypatch):
     assert calls == [(512, 512, 3)]
 
 
+@pytest.mark.full
 @pytest.mark.shared
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["0450", "0461", "0470"])
@@ -325,6 +326,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.full
 @pytest.mark.skipif(
     not os.access("/proc/self/clear_refs", os.W_OK), reason="peak memory is read from Linux' /proc"
 )

@@ -64,6 +64,7 @@ def test_the_result_is_an_ordinary_checkpoint_whose_card_says_so(
     assert {"rounding", "drift", "int8_sqnr_db"} <= set().union(*rows)
 
 
+@pytest.mark.full
 def test_fine_tuning_takes_rounding_noise_away(
     teacher: Path, portraits: Path, tmp_path: Path
 ) -> None:
@@ -102,6 +103,7 @@ def test_settings_have_defaults_of_their_own(teacher: Path, portraits: Path) -> 
     assert (optim.steps, optim.lr, optim.weight_decay) == (4, 5e-4, 0)
 
 
+@pytest.mark.full
 def test_a_resumed_run_continues_bit_for_bit(
     teacher: Path, portraits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,13 +163,14 @@ def test_a_training_run_of_the_teacher_lends_its_settings(teacher: Path, tmp_pat
     file = tmp_path / "run.toml"
     file.write_text(
         '[defender]\npreset = "rid-n"\n[data]\nfolder = "faces"\ncrop = 96\n'
-        '[[objective]]\nkind = "encoder-shift"\n[optim]\nsteps = 1700\n'
+        '[[objective]]\nkind = "log-shift"\n[optim]\nsteps = 1700\n'
     )
     config = qat.load_qat_config(str(teacher), file)
     assert (config.data.crop, str(config.data.folder)) == (96, "faces")
     assert config.optim.steps == 300
 
 
+@pytest.mark.full
 def test_on_the_command_line(teacher: Path, portraits: Path, tmp_path: Path) -> None:
     from click.testing import CliRunner
 

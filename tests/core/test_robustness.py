@@ -256,6 +256,7 @@ def test_taef2_there_and_back_is_the_photo(shared: Path, face: Tensor) -> None:
     assert psnr(model(face), face) > 25
 
 
+@pytest.mark.full
 def test_a_learned_inverse_goes_on_where_it_was_cut_off(
     defender: Defender, portraits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,6 +305,7 @@ def test_a_learned_inverse_takes_a_fixed_pattern_off(portraits: Path, tmp_path: 
     assert psnr(network(marked), photo) > psnr(marked, photo) + 1.5
 
 
+@pytest.mark.full
 def test_the_command_writes_the_matrix(
     checkpoint: Path, portraits: Path, tiny_encoder_files: list[Path], tmp_path: Path,
     diffusers_checkpoint: Callable[[str], Path],

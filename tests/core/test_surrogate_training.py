@@ -122,6 +122,7 @@ def _resumes_bit_for_bit(raw: Raw, folder: Path, monkeypatch: pytest.MonkeyPatch
     assert not all(torch.equal(one[name], early[name]) for name in one)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", ["narrowing", "autoencoder", "face_ldm"])
 def test_a_resumed_run_continues_bit_for_bit(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -251,6 +252,7 @@ def test_a_pupil_learns_its_teachers_latent(
         _train(wrong, tmp_path / "wrong")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("encoder", "stride"), [([1, 1], 2), ([1, 1, 1, 1, 1], 16)])
 def test_encoders_of_any_stride_are_tiny_autoencoders(
     autoencoder: Raw, tmp_path: Path, encoder: list[int], stride: int

@@ -33,6 +33,7 @@ def test_encoders_see_a_portrait(
     assert latent.std(dim=(2, 3)).mean() > 10 * inside.std(dim=(2, 3)).mean()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_the_face_model_draws_faces() -> None:
     from diffusers import StableDiffusionPipeline

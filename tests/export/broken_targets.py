@@ -13,24 +13,28 @@ from rid_export.spec import ExportSpec
 from rid_export.targets.onnx import OnnxTarget
 
 
-class Raises(OnnxTarget):
+class Broken(OnnxTarget):
+    name = "broken"
+
+
+class Raises(Broken):
     def convert(self, graph: Any, spec: ExportSpec, path: Path) -> None:
         print("page after page\n" * 500)
         raise ValueError("op frobnicate is not supported")
 
 
-class Aborts(OnnxTarget):
+class Aborts(Broken):
     def convert(self, graph: Any, spec: ExportSpec, path: Path) -> None:
         path.write_bytes(b"half")
         os.abort()
 
 
-class Refuses(OnnxTarget):
+class Refuses(Broken):
     def convert(self, graph: Any, spec: ExportSpec, path: Path) -> None:
         raise RidError("this cannot be exported; use another")
 
 
-class WritesNothing(OnnxTarget):
+class WritesNothing(Broken):
     def convert(self, graph: Any, spec: ExportSpec, path: Path) -> None:
         pass
 
@@ -38,12 +42,12 @@ class WritesNothing(OnnxTarget):
         pass
 
 
-class Full(OnnxTarget):
+class Full(Broken):
     def convert(self, graph: Any, spec: ExportSpec, path: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
-class Sleeps(OnnxTarget):
+class Sleeps(Broken):
     """Says that it has begun, and never ends."""
 
     def convert(self, graph: Any, spec: ExportSpec, path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,26 @@ def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def small_dit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny diffusion transformer, every layer of which matters."""
+    import torch
+
+    from rid_core.checkpoint import ModelCard, save_checkpoint
+    from rid_core.defenders import create_defender
+
+    torch.manual_seed(4)
+    config = {"image_size": 64, "width": 32, "depth": 2, "heads": 2}
+    defender = create_defender("rid-dit", **config)
+    for block in defender.blocks:
+        torch.nn.init.normal_(block.proj.weight, std=0.2)
+        torch.nn.init.normal_(block.fc2.weight, std=0.1)
+    torch.nn.init.normal_(defender.head.weight, std=0.2)
+    path = tmp_path_factory.mktemp("checkpoint") / "dit.safetensors"
+    save_checkpoint(path, defender, ModelCard("rid-dit", levels=8, config=config))
+    return path
+
+
+@pytest.fixture(scope="session")
 def portrait() -> Any:
     from rid_export.portraits import bundled_portraits
 
@@ -52,19 +74,17 @@ def portrait() -> Any:
 
 
 @pytest.fixture(scope="session")
-def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def exported(checkpoint: Path, once: Any) -> Any:
     """``exported("tflite")`` is the result of exporting to it; each is made once."""
     from rid_export.pipeline import export
     from rid_export.spec import ExportSpec
 
-    out = tmp_path_factory.mktemp("dist")
-    made: dict[str, Any] = {}
-
+    @functools.cache
     def get(target: str) -> Any:
-        if target not in made:
-            (made[target],) = export([ExportSpec(target=target)], checkpoint, out)
-        assert made[target].error is None, made[target].error
-        return made[target]
+        spec = ExportSpec(target=target)
+        (made,) = once(f"dist-{target}", lambda out: export([spec], checkpoint, out))
+        assert made.error is None, made.error
+        return made
 
     return get
 
@@ -141,6 +161,21 @@ def reference(checkpoint: Path, portrait: Any) -> Any:
 
     runtime = TorchRuntime(checkpoint)
     return make_reference(lambda image: runtime.run(image)["delta"], [portrait], runtime.levels)
+
+
+@pytest.fixture
+def register() -> Iterator[Callable[[type[Any]], None]]:
+    """``register(kind)`` makes one of ``broken_targets`` known as ``broken`` for a test."""
+    from rid_export.registry import register_target, unregister_target
+
+    registered: list[type[Any]] = []
+
+    def add(kind: type[Any]) -> None:
+        registered.append(register_target(kind))
+
+    yield add
+    for kind in registered:
+        unregister_target(kind.name)
 
 
 @pytest.fixture

@@ -22,9 +22,9 @@ from torch import Tensor
 from rid_core.artifact import padded, read_metadata, seal
 from rid_core.checkpoint import load_checkpoint
 from rid_core.errors import RidError
+from rid_core.output import suppress_output
 from rid_export.graph import ExportGraph
 from rid_export.metadata import draft
-from rid_export.opening import hushed
 from rid_export.registry import get_target
 from rid_export.spec import ExportSpec
 from rid_export.verification import verify
@@ -33,6 +33,7 @@ SIZE = 64
 SUFFIX = {"tflite": ".tflite", "onnx": ".onnx", "coreml": ".mlpackage"}
 DIFFER = r"delta_sqnr_db is .*the weights differ from the checkpoint's, a layer is missing"
 WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"
+FLOAT32 = 11  # of MIL.proto's DataType
 MODEL = "Data/com.apple.CoreML/model.mlmodel"
 
 
@@ -55,7 +56,7 @@ def make_network(path: Path, **config: int) -> Path:
 
 
 def refuse(path: Path, network: Path, pattern: str) -> None:
-    with pytest.raises(RidError) as caught, hushed():
+    with pytest.raises(RidError) as caught, suppress_output():
         verify(path, network)
     text = str(caught.value)
     assert re.search(pattern, text), text
@@ -121,7 +122,7 @@ def convert(
     honest = ExportSpec(target_name, resolution=SIZE)
     text = padded(draft(target, honest, defender, card))
     spec = ExportSpec(target_name, resolution=resolution, outputs=outputs)
-    with hushed(), coreml_head(spoil):
+    with suppress_output(), coreml_head(spoil):
         graph = SpoiltGraph(
             defender,
             card.levels,
@@ -221,9 +222,10 @@ def replace_operator(path: Path, onnx: tuple[str, str], mil: tuple[str, str], tf
         with edited_program(path) as operations:
             operation = next(entry for entry in operations if entry.type == mil[0])
             operation.type = mil[1]
-            if mil[1] == "identity":
-                for name in [name for name in operation.inputs if name != "x"]:
-                    del operation.inputs[name]
+            if mil[1] == "mul":  # by one: nothing is left of the operation
+                number = operation.inputs["y"].arguments.add().value
+                number.type.tensorType.dataType = FLOAT32
+                number.immediateValue.tensor.floats.values.append(1.0)
     else:
         tflite(path)
     reseal(path)
@@ -297,7 +299,7 @@ def convert_int8(target_name: str, checkpoint: Path, path: Path) -> Path:
     target = get_target(target_name)
     defender, card = load_checkpoint(checkpoint)
     spec = ExportSpec(target_name, precision="int8", resolution=SIZE, calib_samples=16)
-    with hushed():
+    with suppress_output():
         scale = target.protected_scale
         graph = ExportGraph(defender, card.levels, target.layout, protected_scale=scale)
         target.convert(graph, spec, path)

@@ -15,7 +15,6 @@ from typing import Any
 import broken_targets
 import pytest
 
-from rid_export import registry
 from rid_export.pipeline import export
 from rid_export.spec import ExportSpec
 
@@ -133,18 +132,19 @@ def test_checkpoint_of_another_version_by_command(small_checkpoint: Path, tmp_pa
 
 @pytest.mark.slow
 def test_no_space_for_the_converter(
-    small_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_checkpoint: Path, tmp_path: Path, register: Callable[[type[Any]], None]
 ) -> None:
-    monkeypatch.setitem(registry._TARGETS, "broken", broken_targets.Full())
+    register(broken_targets.Full)
     (result,) = export([ExportSpec("broken", resolution=64)], small_checkpoint, tmp_path)
-    assert result.error == "no space left while writing rid-n.onnx; free some and run again"
+    assert result.error == "no space left while writing rid-n.64px.onnx; free some and run again"
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_no_space_at_all(small_checkpoint: Path, tmp_path: Path) -> None:
     """No file may be longer than 20 kB, as on a disk that is full."""
-    old = tmp_path / "rid-n.onnx"
+    old = tmp_path / "rid-n.64px.onnx"
     old.write_bytes(b"the old file")
     limit = 20_000
     line = call(
@@ -222,6 +222,7 @@ def test_files_from_elsewhere(command: str, name: str, tmp_path: Path) -> None:
     assert text in line
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_file_of_a_later_version(small_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"

@@ -58,23 +58,23 @@ def test_export_end_to_end(small_checkpoint: Path, tmp_path: Path) -> None:
     done = call(*arguments, "-o", tmp_path, "--json")
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(done.stdout)["artefacts"]
-    assert row["file"] == str(tmp_path / "rid-n.tflite")
+    assert row["file"] == str(tmp_path / "rid-n.64px.tflite")
     assert row["error"] is None
     assert row["parity"][0]["checks"][0]["name"] == "delta_sqnr_db"
     assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "RidNTflite.kt",
+        "RidN64pxTflite.kt",
         "rid-n.export.html",
         "rid-n.export.json",
-        "rid-n.tflite",
+        "rid-n.64px.tflite",
     ]
     # Nothing of what converters print reaches the user.
     assert all(line.startswith("  ") for line in done.stderr.splitlines()), done.stderr
 
-    shown = call("inspect", tmp_path / "rid-n.tflite")
+    shown = call("inspect", tmp_path / "rid-n.64px.tflite")
     assert shown.returncode == 0
     assert "6 levels of 255" in shown.stdout
     assert "delta: float32 [1, 64, 64, 3] in [-1, 1]" in shown.stdout
-    document = json.loads(call("inspect", tmp_path / "rid-n.tflite", "--json").stdout)
+    document = json.loads(call("inspect", tmp_path / "rid-n.64px.tflite", "--json").stdout)
     assert document["schema"] == 1
 
 

@@ -140,12 +140,15 @@ def small(defender: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[
     return get
 
 
-@pytest.mark.parametrize("precision", SMALLER)
+@pytest.mark.parametrize(
+    "precision",
+    ["fp16", "w8", *(pytest.param(name, marks=pytest.mark.full) for name in ("pal8", "int8"))],
+)
 def test_precisions(precision: str, small: Callable[[str], Any]) -> None:
     import coremltools as ct
 
     result = small(precision)
-    assert result.file.name == f"rid-n.{precision}.mlpackage"
+    assert result.file.name == f"rid-n.64px.{precision}.mlpackage"
     least = {"fp16": 40, "w8": 28, "pal8": 28, "int8": 22}[precision]
     assert least < result.figure("delta_sqnr_db") < (90 if precision == "fp16" else 60)
     assert 7 < result.figure("change_levels") <= 8.0001  # hard, after rounding to 8 bits
@@ -161,13 +164,17 @@ def test_precisions(precision: str, small: Callable[[str], Any]) -> None:
     assert [path.name for path in result.file.parent.iterdir() if ".float" in path.name] == []
 
 
+@pytest.mark.full
 def test_compressed_packages_are_smaller(small: Callable[[str], Any]) -> None:
     # So small a network is half biases, and a palette of 256 takes 512 bytes a layer.
     blobs = {name: (small(name).file / BLOB).stat().st_size for name in SMALLER}
     assert max(blobs["w8"], blobs["pal8"], blobs["int8"]) < 0.9 * blobs["fp16"]
 
 
-@pytest.mark.parametrize(("precision", "claimed"), [("w8", "int8"), ("int8", "w8"), ("w8", "fp16")])
+@pytest.mark.parametrize(
+    ("precision", "claimed"),
+    [("w8", "int8"), pytest.param("int8", "w8", marks=pytest.mark.full), ("w8", "fp16")],
+)
 def test_precision_that_the_program_does_not_have(
     precision: str, claimed: str, small: Callable[[str], Any]
 ) -> None:
@@ -213,6 +220,7 @@ def spoil_weights(job: Job) -> None:
         offset = (start + size + 63) // 64 * 64
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("precision", "spoil"), [("int8", spoil_scale), ("int8", spoil_weights), ("w8", spoil_weights)]
 )

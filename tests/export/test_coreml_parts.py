@@ -222,6 +222,7 @@ def test_quantized_program(made: Any, tmp_path: Path) -> None:
     assert all(row.sqnr_db > 15 for row in notes.layers)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["w8", "pal8"])
 def test_weights_stay_in_float_until_the_gate_holds(

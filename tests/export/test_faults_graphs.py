@@ -12,7 +12,7 @@ import pytest
 import torch
 from planted import SUFFIX, Spoil, make_network, refuse
 
-from rid_export.opening import hushed
+from rid_core.output import suppress_output
 from rid_export.verification import verify
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("two_portraits")]
@@ -25,14 +25,17 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_network(path, width=16, detail_width=8, inner_blocks=0, outer_blocks=0)
 
 
-@pytest.fixture(params=sorted(SUFFIX))
+TARGETS = ["onnx", *(pytest.param(name, marks=pytest.mark.full) for name in ("coreml", "tflite"))]
+
+
+@pytest.fixture(params=TARGETS)
 def target(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 def test_nothing_planted(target: str, bare: Path, tmp_path: Path) -> None:
     path = planted.convert(target, bare, tmp_path / f"rid-n{SUFFIX[target]}")
-    with hushed():
+    with suppress_output():
         assert verify(path, bare).parity
 
 
@@ -110,9 +113,14 @@ GRAPHS: dict[str, tuple[Spoil, str | dict[str, str]]] = {
 
 
 CASES = [(name, target) for name in GRAPHS for target in sorted(SUFFIX)]
+IN_SHORT = {("gamma", "tflite"), ("eps doubled", "coreml"), ("NHWC for NCHW out", "onnx")}
+"""One conversion for each format; on arrays test_parity.py plants them all."""
 
 
-@pytest.mark.parametrize(("name", "target"), CASES)
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [pytest.param(*case, marks=() if case in IN_SHORT else pytest.mark.full) for case in CASES],
+)
 def test_graphs(name: str, target: str, bare: Path, tmp_path: Path) -> None:
     spoil, patterns = GRAPHS[name]
     path = planted.convert(target, bare, tmp_path / f"rid-n{SUFFIX[target]}", spoil)
@@ -120,7 +128,7 @@ def test_graphs(name: str, target: str, bare: Path, tmp_path: Path) -> None:
     refuse(path, bare, pattern)
 
 
-@pytest.mark.parametrize("target", ["onnx", "tflite"])
+@pytest.mark.parametrize("target", ["onnx", TARGETS[-1]])
 def test_clamp_missing(target: str, bare: Path, tmp_path: Path) -> None:
     """In Core ML an image output clamps by itself."""
     spoil = Spoil(protect=lambda x, d, eps: x + d * eps)
@@ -128,7 +136,7 @@ def test_clamp_missing(target: str, bare: Path, tmp_path: Path) -> None:
     refuse(path, bare, r"leaves 0\.\.1: the clamp at the end is missing")
 
 
-@pytest.mark.parametrize("target", ["onnx", "tflite"])
+@pytest.mark.parametrize("target", ["onnx", TARGETS[-1]])
 def test_outputs_swapped(target: str, bare: Path, tmp_path: Path) -> None:
     """In Core ML one is an image, the other an array, and cannot be taken for each other."""
     path = planted.convert(target, bare, tmp_path / f"rid-n{SUFFIX[target]}", Spoil(swapped=True))
@@ -147,7 +155,7 @@ def test_resolution(target: str, bare: Path, tmp_path: Path) -> None:
     refuse(path, bare, r"(?s)image.*\b64, 64.*96, 96|image.*96, 96.*64, 64")
 
 
-@pytest.mark.parametrize("target", ["onnx", "tflite"])
+@pytest.mark.parametrize("target", ["onnx", TARGETS[-1]])
 def test_dtype(target: str, bare: Path, tmp_path: Path) -> None:
     path = tmp_path / f"rid-n{SUFFIX[target]}"
     planted.convert(target, bare, path, Spoil(after=lambda d: d.half()))

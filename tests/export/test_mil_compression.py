@@ -109,87 +109,6 @@ def test_lut_of_ios16_is_packed(bits: int, tmp_path: Path) -> None:
     np.testing.assert_array_equal(got, lut[indices])
 
 
-@pytest.mark.parametrize("bits", [1, 2, 3, 4, 6, 8])
-def test_lut_of_ios18_per_group(bits: int, tmp_path: Path) -> None:
-    np_index = types.type_mapping.string_to_nptype(f"uint{bits}")
-    indices = RNG.integers(0, 2**bits, (6, 5))
-    lut = RNG.normal(size=(2, 1, 2**bits, 1)).astype(np.float16)  # a palette for each three rows
-    got = weight(
-        lambda: mb.constexpr_lut_to_dense(indices=indices.astype(np_index), lut=lut),
-        (6, 5), tmp_path, "iOS18", np.float16,
-    )  # fmt: skip
-    expected = np.stack([lut[row // 3, 0, indices[row], 0] for row in range(6)])
-    np.testing.assert_array_equal(got, expected)
-
-
-@pytest.mark.parametrize("axis", [1, 2, -3])
-def test_lut_of_vectors(axis: int, tmp_path: Path) -> None:
-    np_index = types.type_mapping.string_to_nptype("uint1")
-    indices = np.array([[[0, 0], [1, 0]], [[1, 1], [0, 0]]])
-    lut = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
-    got = weight(
-        lambda: mb.constexpr_lut_to_dense(
-            indices=indices.astype(np_index),
-            lut=lut.reshape(1, 1, 1, 2, 3),
-            vector_axis=np.int32(axis),
-        ),
-        tuple(6 if i == axis % 3 else 2 for i in range(3)), tmp_path, "iOS18", np.float32,
-    )  # fmt: skip
-    blocks = lut[indices]  # [2, 2, 2, 3]: each index became a vector, to be laid along the axis
-    expected = np.moveaxis(blocks, -1, axis % 3 + 1).reshape(got.shape)
-    np.testing.assert_array_equal(got, expected)
-    if axis == 1:  # the example in MIL's documentation
-        assert got[0, :, 0].tolist() == [1, 2, 3, 4, 5, 6]
-
-
-@pytest.mark.parametrize("name", ["int4", "uint4", "int8", "uint8"])
-@pytest.mark.parametrize("offset", [False, True])
-def test_blockwise_shift_scale(name: str, offset: bool, tmp_path: Path) -> None:
-    np_int = types.type_mapping.string_to_nptype(name)
-    bits = int(name.lstrip("uint"))
-    low = 0 if name.startswith("u") else -(2 ** (bits - 1))
-    data = RNG.integers(low, low + 2**bits, (4, 6))
-    shift = RNG.integers(low, low + 2**bits, (4, 2))
-    scale = RNG.uniform(0.01, 1, (4, 2)).astype(np.float16)  # blocks of one row, three columns
-    parameters = {"data": data.astype(np_int), "scale": scale}
-    if offset:
-        parameters["offset"] = shift.astype(np_int)
-    got = weight(
-        lambda: mb.constexpr_blockwise_shift_scale(**parameters),
-        (4, 6), tmp_path, "iOS18", np.float16,
-    )  # fmt: skip
-    moved = data - (np.repeat(shift, 3, 1) if offset else 0)
-    expected = (moved * np.repeat(scale, 3, 1).astype(np.float32)).astype(np.float16)
-    np.testing.assert_array_equal(got, expected)
-
-
-def test_palette_of_integers_with_scales(tmp_path: Path) -> None:
-    # One decompression feeds another: int8 palette entries, then a scale per row.
-    np_index = types.type_mapping.string_to_nptype("uint2")
-    indices = RNG.integers(0, 4, (3, 8))
-    lut = np.array([-100, -3, 5, 127], np.int8)
-    scale = np.array([[0.5], [0.25], [2]], np.float32)
-
-    def build() -> Any:
-        dense = mb.constexpr_lut_to_dense(
-            indices=indices.astype(np_index), lut=lut.reshape(1, 1, 4, 1)
-        )
-        return mb.constexpr_blockwise_shift_scale(data=dense, scale=scale)
-
-    got = weight(build, (3, 8), tmp_path, "iOS18", np.float32)
-    np.testing.assert_array_equal(got, lut[indices] * scale)
-
-
-@pytest.mark.parametrize("target", ["iOS17", "iOS18"])
-def test_constexpr_cast(target: str, tmp_path: Path) -> None:
-    stored = RNG.normal(size=(3, 4)).astype(np.float16)
-    got = weight(
-        lambda: mb.constexpr_cast(source_val=stored, output_dtype="fp32"),
-        (3, 4), tmp_path, target, np.float32,
-    )  # fmt: skip
-    np.testing.assert_array_equal(got, stored.astype(np.float32))
-
-
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 @pytest.mark.parametrize("output", ["int8", "uint8"])
 @pytest.mark.parametrize("axis", [None, 1])
@@ -228,7 +147,7 @@ def test_quantize_rounds_halves_to_even_without_zero_point(tmp_path: Path) -> No
 
 def test_nan_is_not_quantized_away(tmp_path: Path) -> None:
     def build(x: Any) -> Any:
-        nan = mb.real_div(x=x, y=x)
+        nan = mb.mul(x=x, y=np.float32(np.inf))
         return mb.dequantize(
             input=mb.quantize(input=nan, scale=np.float32(1), output_dtype="int8"),
             scale=np.float32(1),

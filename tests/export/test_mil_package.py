@@ -247,9 +247,9 @@ def drop_parameter(spec: Any) -> None:
 
 def constexpr_of_an_input(spec: Any) -> None:
     op = operation(spec, "relu")
-    op.type = "constexpr_cast"
-    op.inputs["source_val"].arguments.add().name = "x"
-    op.inputs["output_dtype"].arguments.add().name = "x"
+    op.type = "constexpr_affine_dequantize"
+    for name in ("quantized_data", "zero_point", "scale", "axis"):
+        op.inputs[name].arguments.add().name = "x"
     del op.inputs["x"]
 
 
@@ -334,7 +334,7 @@ def half_grey(spec: Any) -> None:
 @pytest.mark.parametrize(("change", "match"), [
     (add_parameter, r"relu 'out' has parameters \['slope'\] that the interpreter does not model"),
     (drop_parameter, r"relu 'out' lacks \['x'\]"),
-    (constexpr_of_an_input, "constexpr_cast 'out' reads 'x', which is no constant"),
+    (constexpr_of_an_input, "constexpr_affine_dequantize 'out' reads 'x', which is no constant"),
     (two_values, "relu 'out' has 2 values for x"),
     (hidden_input, r"the description lacks inputs \['x'\]"),
     (unprintable, r"^\\n\\x15relu\\u2028 'out' \(output 'out'\) is no op of this interpreter"),

@@ -10,7 +10,15 @@ import pytest
 
 from rid_core.budget import Budget
 from rid_core.errors import RidError
-from rid_export.parity import compare, gate, make_reference, thresholds
+from rid_export.parity import (
+    compare,
+    compare_worst,
+    gate,
+    make_reference,
+    thresholds,
+    worst_of,
+    worst_row,
+)
 
 LEVELS = 8
 BOUNDS = thresholds("fp32", LEVELS, rounded=False)
@@ -189,3 +197,18 @@ def test_statistics() -> None:
     assert compare(reference, -reference).cosine == pytest.approx(-1)
     assert compare(reference, 0 * reference).cosine == 0
     assert compare(0 * reference, reference).sqnr_db == -200
+
+
+def test_each_figure_is_the_worst_over_the_images() -> None:
+    rows = [
+        {"delta_sqnr_db": 30.0, "ssim": 0.9, "delta_max_error": 0.1, "retained_shift": 0.8},
+        {"delta_sqnr_db": 20.0, "ssim": 0.95, "delta_max_error": 0.3},
+        {"delta_sqnr_db": 40.0, "ssim": 0.99, "delta_max_error": 0.2},
+    ]
+    assert [worst_row(rows, name) for name in rows[0]] == [1, 0, 1, 0]
+    assert worst_of(rows) == {
+        "delta_sqnr_db": 20.0, "ssim": 0.9, "delta_max_error": 0.3, "retained_shift": 0.8,
+    }  # fmt: skip
+    truth = np.linspace(-1, 1, 48).reshape(4, 4, 3)
+    noisy = truth + np.where(np.arange(4) % 2, 0.1, -0.1)[:, None, None]
+    assert compare_worst([truth, truth], iter([noisy, truth])) == compare(truth, noisy)

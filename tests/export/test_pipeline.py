@@ -17,7 +17,6 @@ import onnx_faults
 import pytest
 
 from rid_core.errors import RidError
-from rid_export import registry
 from rid_export.pipeline import STAGES, Job, Stage, export
 from rid_export.spec import ExportSpec
 from rid_export.targets.onnx import OnnxTarget
@@ -39,11 +38,11 @@ def test_converters_that_fail(
     text: str,
     small_checkpoint: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    register: Callable[[type[Any]], None],
     capfd: Any,
 ) -> None:
-    monkeypatch.setitem(registry._TARGETS, "broken", kind())
-    old = tmp_path / "rid-n.onnx"
+    register(kind)
+    old = tmp_path / "rid-n.64px.onnx"
     old.write_bytes(b"the old file")
     (result,) = export([ExportSpec("broken", resolution=64)], small_checkpoint, tmp_path)
     assert result.error is not None
@@ -51,7 +50,7 @@ def test_converters_that_fail(
     assert "\n" not in result.error
     assert old.read_bytes() == b"the old file"
     assert "page after page" not in "".join(capfd.readouterr())
-    log = tmp_path / "rid-n.onnx.log"
+    log = tmp_path / "rid-n.64px.onnx.log"
     named = kind is not broken_targets.Refuses
     assert (str(log) in result.error) == named
     assert {p.name for p in tmp_path.iterdir()} == {old.name, *([log.name] if named else [])}
@@ -150,9 +149,7 @@ def test_a_sound_file_replaces_the_old_one_and_a_refusal_stops_no_other(
     assert [s for s in lines if s.startswith("onnx")] == [f"onnx fp32: {s.name}" for s in STAGES]
 
 
-def test_interrupt_leaves_nothing(
-    small_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupt_leaves_nothing(small_checkpoint: Path, tmp_path: Path) -> None:
     def interrupt(job: Any) -> None:
         job.path.write_bytes(b"half")
         raise KeyboardInterrupt
@@ -168,9 +165,9 @@ def test_interrupt_leaves_nothing(
 
 
 def test_an_interrupt_ends_a_converter_that_runs(
-    small_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_checkpoint: Path, tmp_path: Path, register: Callable[[type[Any]], None]
 ) -> None:
-    monkeypatch.setitem(registry._TARGETS, "broken", broken_targets.Sleeps())
+    register(broken_targets.Sleeps)
     begun = tmp_path / "begun"
     children: list[int] = []
 

@@ -121,12 +121,11 @@ def test_inspect(target: str, exported: Any) -> None:
 def test_sizes_of_a_dynamic_file() -> None:
     from test_codegen import metadata
 
-    from rid_export.commands import _sizes
+    from rid_export.commands import _listed, _sizes
 
     assert _sizes(metadata("tflite")) == "512 x 512 pixels, nhwc, RGB"
-    assert _sizes(metadata("onnx", dynamic=True)) == (
-        "any multiple of 16 pixels; measured at 512 x 512 pixels, nchw, RGB"
-    )
+    assert _sizes(metadata("onnx", dynamic=True)) == "any multiple of 16 pixels, nchw, RGB"
+    assert _listed(((512, 512), (16, 32))) == "512 x 512, 16 x 32 pixels"
 
 
 @pytest.mark.slow
@@ -183,11 +182,11 @@ def test_verify_looks_at_another_shape_of_a_dynamic_file(
     seal(path, dataclasses.replace(read_metadata(path), dynamic=True))
     done = call("verify", path, "--against", small_checkpoint)
     assert done.returncode == 1
-    assert "cannot run it, so its metadata (sizes, types) are not about this" in done.stderr
-    assert "48" in done.stderr
+    assert "cannot run it at 16 x 16 pixels, so its metadata (sizes, types) are" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_verify_against_another(exported: Any, small_checkpoint: Path, tmp_path: Path) -> None:
     done = call("verify", exported("onnx").file, "--against", small_checkpoint, "--json")
@@ -198,6 +197,7 @@ def test_verify_against_another(exported: Any, small_checkpoint: Path, tmp_path:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_verify_by_the_preset_that_the_file_names(exported: Any, tmp_path: Path) -> None:
     """The bundled rid-s has other weights than the tests' own, or there is none for a preset."""
@@ -230,6 +230,7 @@ def test_compare_with_the_checkpoint(exported: Any, checkpoint: Path) -> None:
     assert document["resolution"] == 512
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_compare_two_files_and_two_networks(
     exported: Any, checkpoint: Path, small_checkpoint: Path

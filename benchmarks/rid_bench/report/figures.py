@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rid_bench.claims import base_of
 from rid_bench.portable.timing import doubt
 from rid_bench.results import Row, Run, label, measured
+from rid_export.parity import worst_of
 
 BASES = ("rid-s", "rid-n")
 """What the others' times are stated in multiples of."""
@@ -105,8 +106,5 @@ def worst(row: Row) -> Row:
     """Figures of a fidelity row, each the worst over its photos (a board sends photos alone)."""
     if row.get("worst"):
         return dict(row["worst"])
-    low = ("sqnr_db", "cosine", "sign_agreement")
     names = [key for key in row["images"][0] if key != "photo"]
-    return {
-        key: (min if key in low else max)(image[key] for image in row["images"]) for key in names
-    }
+    return dict(worst_of([{key: image[key] for key in names} for image in row["images"]]))

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
     from rid_export.mil import MilProgram
 
-_MOVES = frozenset(
-    ("cast", "expand_dims", "identity", "pixel_shuffle", "reshape", "squeeze", "transpose")
-)
+_MOVES = frozenset(("cast", "pixel_shuffle", "reshape", "squeeze", "transpose"))
 """Operations that only move values, or change their type."""
 _NAMES = "layers.json"
 _PAIR = frozenset(("quantize", "dequantize"))

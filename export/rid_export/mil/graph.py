@@ -36,8 +36,8 @@ class Operation:
     Attributes:
         type: MIL op type, e.g. ``conv``.
         name: the converter's name for it; error texts and traces use it.
-        operands: for each parameter the values bound to it, each a variable's name or a constant.
-            Only tuple parameters (``values`` of concat) have other than one.
+        operands: for each parameter the values bound to it, each a variable's name or a constant;
+            more than one only for tuple parameters, which the interpreter refuses.
         outputs: (variable, declared type) of each result.
     """
 

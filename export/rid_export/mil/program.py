@@ -147,7 +147,7 @@ class MilProgram:
         compressed = operation.type.startswith("constexpr_")
         known = self._constants if compressed else types
         for key, operands in operation.operands.items():
-            if len(operands) != 1 and key != "values":  # MIL's name for its only tuple parameter
+            if len(operands) != 1:  # tuple parameters, which no operation here has
                 raise MilError(f"{label} has {len(operands)} values for {key}; export again")
             for operand in operands:
                 if isinstance(operand, str) and operand not in known:
@@ -217,10 +217,7 @@ def _evaluate(
 ) -> dict[str, Tensor]:
     """Results of one operation by variable, rounded to their declared types."""
     label = f"{operation.type} {operation.name!r}"
-    arguments: dict[str, Value | list[Value]] = {}
-    for key, operands in operation.operands.items():
-        items = [_argument(operand, values) for operand in operands]
-        arguments[key] = items[0] if len(items) == 1 else items
+    arguments = {key: _argument(operand, values) for key, (operand,) in operation.operands.items()}
     try:
         result = kernel.function(**arguments)
     except (MilError, RuntimeError, ValueError, IndexError, TypeError, KeyError) as error:

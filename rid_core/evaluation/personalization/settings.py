@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rid_core.errors import RidError
+from rid_core.errors import RidError, did_you_mean
 
 METHODS = ("dreambooth", "lora", "textual-inversion")
 PRESETS = ("paper", "face-ldm")
@@ -197,26 +196,10 @@ def change(settings: AttackSettings, given: Mapping[str, Any]) -> AttackSettings
     values: dict[str, Any] = {}
     for key, value in given.items():
         if key not in known or key == "method":
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known))}"
+            hint = did_you_mean(key, sorted(known.keys() - {"method"}))
             raise RidError(f"an attack has no setting {key!r}; {hint}")
         values[key] = _read(key, value, known[key]) if isinstance(value, str) else value
     return replace(settings, **values)
-
-
-def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
-    """``["lr=1e-4", "prior=0"]`` by name.
-
-    Raises:
-        RidError: no ``=`` in one.
-    """
-    found = {}
-    for pair in pairs:
-        key, separator, value = pair.partition("=")
-        if not separator:
-            raise RidError(f"--set takes KEY=VALUE, not {pair!r}")
-        found[key.strip()] = value.strip()
-    return found
 
 
 def _read(key: str, text: str, kind: type) -> Any:

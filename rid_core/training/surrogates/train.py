@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
-from rid_core.errors import RidError
+from rid_core.errors import RidError, did_you_mean
 from rid_core.training.data import CropDataset, list_portraits
 from rid_core.training.fit import Task, accelerator_for, fit, on_first
 from rid_core.training.settings import TrainingConfig, check, read_toml
@@ -33,8 +32,7 @@ def parse_surrogate_config(raw: dict[str, Any], source: str = "config") -> Train
     """
     kind = str(raw.get("kind", ""))
     if kind not in _CONFIGS:
-        near = difflib.get_close_matches(kind, _CONFIGS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(_CONFIGS)}"
+        hint = did_you_mean(kind, _CONFIGS)
         raise RidError(f"{source}: no kind of surrogate is called {kind!r}; {hint}")
     return check(_CONFIGS[kind], raw, source)
 
