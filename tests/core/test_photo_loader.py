@@ -221,5 +221,5 @@ def test_no_room_on_the_disk_is_one_line(tmp_path, monkeypatch):
     Image.fromarray(FACE).save(tmp_path / "a.png")
     monkeypatch.setattr(decode._spill, "LARGE", 1000)
     monkeypatch.setattr(decode._spill.tempfile, "tempdir", "/dev/full/none")
-    with pytest.raises(RidError, match="needs 0 MB in the temporary folder .*set TMPDIR"):
+    with pytest.raises(RidError, match=r"needs 0 MB in the temporary folder .*set TMPDIR"):
         photo.load(tmp_path / "a.png")

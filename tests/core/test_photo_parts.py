@@ -24,7 +24,7 @@ CONTAINER = (
 )
 MOTION = 'GCamera:MotionPhoto="1" GCamera:MotionPhotoVersion="1" GCamera:MicroVideoOffset="5000"'
 ANNOUNCED = re.compile(
-    rb"hdrgm|hdr-gain-map|Container:|GainMap|MotionPhoto|MicroVideo|HasExtendedXMP|GDepth"
+    rb"hdrgm|hdr-gain-map|Container:|GainMap|MotionPhoto|MicroVideo|HasExtendedXMP|GDepth|self#"
 )
 
 
@@ -60,7 +60,7 @@ DROPPED = {
         jpeg(end=second_jpeg(xmp('GDepth:Format="RangeInverse"'))),
         ("depth map dropped",),
     ),
-    "further picture": (jpeg(end=second_jpeg(xmp())), ("further picture dropped",)),
+    "further picture": (jpeg(end=second_jpeg(xmp())), ("further pictures dropped",)),
     "something": (jpeg(end=b"secret"), ("data behind the photo dropped",)),
     "padding": (jpeg(end=bytes(64)), ()),
     "extended XMP": (
@@ -75,7 +75,14 @@ DROPPED = {
         jpeg(FACE, (0xED, b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\0")),
         ("Photoshop's block dropped, IPTC captions in it too",),
     ),
-    "content credentials": (jpeg(FACE, (0xEB, b"JP\0\1\0\0\0\1\0\0\0\x20jumb")), (SIGNED,)),
+    "content credentials": (
+        jpeg(
+            FACE,
+            (0xEB, b"JP\0\1\0\0\0\1\0\0\0\x20jumb"),
+            xmp=xmp('xmp:provenance="self#jumbf=/c2pa/abc" xmp:Rating="5"'),
+        ),
+        (SIGNED,),
+    ),
     "comment": (jpeg(FACE, (0xFE, b"by me")), ("comment dropped",)),
     "announced and gone already": (jpeg(xmp=xmp(HDRGM + " " + MOTION, CONTAINER)), ()),
     "text of a PNG": (png(FACE, 8, 2, chunk(b"tEXt", b"Title\0me")), ("text dropped",)),
