@@ -54,6 +54,8 @@ _GONE_NAMES = re.compile(r"MotionPhoto|MicroVideo|HasExtendedXMP\Z|Thumbnails\Z"
 """The same in namespaces that hold other things too."""
 _PICTURE = re.compile(r"\s*(?:/9j/|iVBORw0KGgo)")
 """How a JPEG or PNG begins in base64."""
+_SIGNATURE = re.compile(r"\s*self#jumbf")
+"""A reference to content credentials inside the file."""
 _PLACES = re.compile(
     r"http://ns\.microsoft\.com/photo/1\.2/|http://ns\.acdsee\.com/regions"
     r"|http://ns\.apple\.com/faceinfo/"
@@ -173,7 +175,11 @@ def clean(xmp: bytes, orientation: int, size: tuple[int, int]) -> tuple[bytes, l
         elif _PICTURE.match(found.text):
             notes["picture in XMP dropped"] = None
             packet.remove(found)
-        elif _GONE.match(found.space) or _GONE_NAMES.match(found.name):
+        elif (
+            _GONE.match(found.space)
+            or _GONE_NAMES.match(found.name)
+            or _SIGNATURE.match(found.text)
+        ):
             packet.remove(found)
         elif (found.space, found.name) == (_TIFF, "Orientation"):
             packet.write(found, "1")
