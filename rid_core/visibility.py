@@ -49,7 +49,7 @@ class JOD:
         pixels_per_degree: of visual angle; more is a smaller picture or a more distant eye.
 
     Raises:
-        MissingExtraError: ColorVideoVDP (package ``cvvdp``) is not installed.
+        RidError: ColorVideoVDP (package ``cvvdp``) is not installed; names the pip line.
     """
 
     def __init__(self, pixels_per_degree: float = PIXELS_PER_DEGREE) -> None:
@@ -106,7 +106,12 @@ def _cvvdp() -> Any:
         try:
             import pycvvdp
         except ModuleNotFoundError as error:
-            raise MissingExtraError(error.name or "cvvdp", "train") from None
+            if error.name and error.name != "pycvvdp":
+                raise MissingExtraError(error.name, "train") from None
+            raise RidError(
+                "ColorVideoVDP, which measures JOD, is not installed; get it with: "
+                "pip install --no-deps cvvdp"
+            ) from None
     return pycvvdp
 
 

@@ -25,7 +25,11 @@ Examples:
 @click.option("--pattern", default="*", show_default=True, help="Which files of the folder.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many images.")
 @click.option("--size", default=512, show_default=True, help="Side to scale and crop to, pixels.")
-@click.option("--levels", type=int, help="Bound in 8-bit levels (default: the checkpoint's).")
+@click.option(
+    "--levels",
+    type=click.IntRange(1, 255),
+    help="Bound in 8-bit levels [default: the checkpoint's].",
+)
 @click.option(
     "--large",
     default=4,

@@ -45,7 +45,11 @@ Examples:
     help="Encoder of the TAESD family, or a whole diffusion model, whose training loss is then "
     "measured too; repeatable.",
 )
-@click.option("--levels", type=int, help="Bound in 8-bit levels (default: the checkpoint's).")
+@click.option(
+    "--levels",
+    type=click.IntRange(1, 255),
+    help="Bound in 8-bit levels [default: the checkpoint's].",
+)
 @click.option(
     "--look",
     default=9.8,

@@ -125,5 +125,5 @@ def test_pictures_of_two_sizes_are_one_clear_line(measure: object) -> None:
 
 def test_without_cvvdp_the_error_names_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pycvvdp", None)
-    with pytest.raises(RidError, match="pip install"):
+    with pytest.raises(RidError, match="pip install --no-deps cvvdp"):
         visibility.JOD()
