@@ -146,3 +146,15 @@ def test_a_model_that_changes_nothing_writes_nothing(tool):
     assert (code, out) == (1, "")
     assert err.startswith(f"error: in/a.png: {line}; raise --levels or --strength")
     assert not Path("a.png").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.full
+@pytest.mark.parametrize("size", [(8160, 6144), (8192, 6144)], ids=lambda size: f"{size[0]}")
+def test_what_phones_call_50_megapixels(tool, size):
+    """Half a megapixel or two above 50 million, as current phones write them."""
+    Image.new("L", size, 128).save("a.png", compress_level=1)
+    code, out, err = tool("a.png", "-o", "b.jpg", "--quality", "50")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"a.png -> b.jpg  {size[0]} x {size[1]}  ")
+    assert Image.open("b.jpg").size == size
