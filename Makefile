@@ -17,8 +17,9 @@ $(VENV)/.export: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[export]'
 	@touch $@
 
-$(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.test: pyproject.toml constraints.txt requirements-look.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements-look.txt
 	@touch $@ $(VENV)/.export
 
 export: $(VENV)/.export  ## Set up and export the bundled rid-s to dist/, each file verified.

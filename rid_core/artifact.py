@@ -135,6 +135,7 @@ class ArtifactMetadata:
             because 8 bits would not make them faster.
         tools: versions of what made it.
         parity: one entry per runtime that checked it.
+        sizes: height and width in pixels at which that was; none in files of earlier versions.
         version: of this package.
         schema: version of this document.
     """
@@ -159,6 +160,7 @@ class ArtifactMetadata:
     float_layers: tuple[str, ...] = ()
     tools: dict[str, str] = dataclasses.field(default_factory=dict)
     parity: tuple[Parity, ...] = ()
+    sizes: tuple[tuple[int, int], ...] = ()
     version: str = __version__
     schema: int = SCHEMA
 
@@ -247,6 +249,7 @@ def _parse(cls: type[ArtifactMetadata], raw: dict[str, Any]) -> ArtifactMetadata
         "outputs": tuple(map(tensor, raw["outputs"])),
         "parity": tuple(map(parity, raw["parity"])),
         "float_layers": tuple(map(str, raw.get("float_layers", ()))),
+        "sizes": tuple((int(height), int(width)) for height, width in raw.get("sizes", ())),
     }
     metadata: ArtifactMetadata = build(cls, raw | nested)
     return metadata
@@ -379,21 +382,3 @@ def payload_size(path: str | Path) -> int:
     if path.is_dir():
         return sum(part.stat().st_size for part in path.rglob("*") if part.is_file())
     return path.stat().st_size
-
-
-__all__ = [
-    "FORMATS",
-    "SCHEMA",
-    "ArtifactMetadata",
-    "Check",
-    "Parity",
-    "TensorInfo",
-    "artifact_format",
-    "check_digest",
-    "network_digest",
-    "padded",
-    "payload_size",
-    "read_metadata",
-    "rewrite_metadata",
-    "seal",
-]

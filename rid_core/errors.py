@@ -5,6 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
+def printable(text: str) -> str:
+    """One line that is safe to print: line breaks and what no terminal can show are escaped.
+
+    A byte of a file's name that is not UTF-8, which Python holds as half a surrogate pair, is such.
+    """
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
 class RidError(Exception):
     """Something the user can mend: the text is one line that says what is wrong and what to do.
 
@@ -16,9 +24,7 @@ class RidError(Exception):
     """
 
     def __str__(self) -> str:
-        return "".join(
-            char if char.isprintable() else ascii(char)[1:-1] for char in super().__str__()
-        )
+        return printable(super().__str__())
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -18,6 +18,7 @@ _ORIENTATION = 0x0112
 _EXIF_IFD = 0x8769
 _GPS_IFD = 0x8825
 _MAKER_NOTE = 0x927C
+_PLACES = (0x9214, 0xA214)  # SubjectArea, SubjectLocation: pixels before the turn
 _DIMENSIONS = ((0x0100, 0x0101), (0xA002, 0xA003))  # (width, height) of the main image
 _DATA = ((0x0201, 0x0202), (0x0111, 0x0117))  # (offsets, byte counts) of a thumbnail
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
@@ -71,14 +72,17 @@ class _Tiff:
             if value_at + size <= len(self.data):
                 yield _Entry(at, self.get("H", at), kind, count, value_at, size)
 
+    def find_all(self, directory: int, *tags: int) -> list[_Entry]:
+        return [entry for entry in self.entries(directory) if entry.tag in tags]
+
     def find(self, directory: int, tag: int) -> _Entry | None:
-        return next((entry for entry in self.entries(directory) if entry.tag == tag), None)
+        return next(iter(self.find_all(directory, tag)), None)
 
     def next_at(self, directory: int) -> int:
         return directory + 2 + 12 * self.get("H", directory)
 
     def numbers(self, entry: _Entry) -> list[int]:
-        code = {3: "H", 4: "I", 13: "I"}.get(entry.kind)
+        code = {1: "B", 3: "H", 4: "I", 13: "I"}.get(entry.kind)
         if code is None:
             raise ValueError(f"tag {entry.tag:#x} has type {entry.kind}")
         return [self.get(code, entry.value_at + k * _SIZES[entry.kind]) for k in range(entry.count)]
@@ -98,7 +102,7 @@ class _Tiff:
 
 
 def orientation(exif: bytes) -> int:
-    """EXIF orientation, 1 to 8; 1 where there is none or an invalid one.
+    """EXIF orientation, 1 to 8; 1 where there is none or an invalid one, the first of several.
 
     Args:
         exif: a TIFF block, without the ``Exif`` prefix of JPEG.
@@ -108,34 +112,62 @@ def orientation(exif: bytes) -> int:
     """
     tiff = _Tiff(exif)
     entry = tiff.find(tiff.get("I", 4), _ORIENTATION)
-    if entry is None or entry.count != 1 or entry.kind not in (3, 4):
+    if entry is None or entry.count != 1 or entry.kind not in (1, 3, 4):
         return 1
     value = tiff.numbers(entry)[0]
     return value if 1 <= value <= 8 else 1
 
 
-def upright(exif: bytes, *, strip_gps: bool = False) -> bytes:
+def turned(x: float, y: float, size: tuple[float, float], orientation: int) -> tuple[float, float]:
+    """Where a place of the stored picture lies in the upright one.
+
+    >>> turned(1, 2, (10, 20), 6)
+    (18, 1)
+
+    Args:
+        x: from the left, 0 to the width.
+        y: from the top, 0 to the height.
+        size: width and height of the stored picture.
+        orientation: EXIF orientation, 1 to 8.
+    """
+    width, height = size
+    if orientation in (5, 6, 7, 8):
+        x, y, width, height = y, x, height, width
+    if orientation in (2, 3, 6, 7):
+        x = width - x
+    if orientation in (3, 4, 7, 8):
+        y = height - y
+    return x, y
+
+
+def upright(exif: bytes, size: tuple[int, int], *, strip_gps: bool = False) -> bytes:
     """EXIF for the protected photo, which is upright already.
 
-    The orientation becomes 1 and stored dimensions are swapped if it was a quarter turn. Pictures
-    inside (the thumbnail, previews in a maker's note) are removed: they show the unprotected face.
+    Every orientation becomes 1, the subject's area turns with the pixels, and stored dimensions are
+    swapped if it was a quarter turn. Pictures inside (the thumbnail, previews in a maker's note)
+    are removed: they show the unprotected face.
 
     Args:
         exif: a TIFF block, without the ``Exif`` prefix of JPEG.
+        size: width and height of the stored picture, before it was turned.
         strip_gps: remove the GPS directory too.
 
     Raises:
         ValueError: damaged, or it holds a picture in a place that is not understood.
     """
-    turned = orientation(exif) >= 5
+    turn = orientation(exif)
     tiff = _Tiff(exif)
     main = tiff.get("I", 4)
-    entry = tiff.find(main, _ORIENTATION)
-    if entry is not None and entry.count == 1 and entry.kind in (3, 4):
-        tiff.put("H" if entry.kind == 3 else "I", entry.value_at, 1)
+    for entry in tiff.find_all(main, _ORIENTATION):
+        # Whatever type and count it had: one short number.
+        for code, offset, value in (("H", 2, 3), ("I", 4, 1), ("I", 8, 0), ("H", 8, 1)):
+            tiff.put(code, entry.at + offset, value)
     link = tiff.find(main, _EXIF_IFD)
     details = tiff.pointer(link) if link is not None else None
-    if turned:
+    if details is not None:
+        for entry in tiff.find_all(details, *_PLACES):
+            _turn_place(tiff, entry, size, turn)
+    if turn >= 5:
         for directory in (main, details):
             if directory is not None:
                 _swap_dimensions(tiff, directory)
@@ -149,6 +181,18 @@ def upright(exif: bytes, *, strip_gps: bool = False) -> bytes:
     if _JPEG in tiff.data:
         raise ValueError("it holds a picture")
     return bytes(tiff.data)
+
+
+def _turn_place(tiff: _Tiff, entry: _Entry, size: tuple[int, int], turn: int) -> None:
+    """Turn a place: x and y, perhaps with a diameter or with width and height."""
+    if turn == 1 or entry.kind != 3 or not 2 <= entry.count <= 4:
+        return
+    x, y, *extent = tiff.numbers(entry)
+    x, y = (int(v) for v in turned(x, y, (size[0] - 1, size[1] - 1), turn))
+    if turn >= 5:
+        extent.reverse()
+    for k, value in enumerate((x, y, *extent)):
+        tiff.put("H", entry.value_at + 2 * k, min(max(value, 0), 0xFFFF))
 
 
 def _swap_dimensions(tiff: _Tiff, directory: int) -> None:

@@ -21,7 +21,15 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _describe(error: OSError, target: Path, scratch: Path | None) -> str:
+def explain(error: OSError, target: Path, scratch: Path | None = None) -> str:
+    """One line on why ``target`` cannot be written, and what to do.
+
+    Args:
+        error: what the system said.
+        target: the file or folder that was to be written.
+        scratch: the folder beside it that it was first written to; an error about any other file
+            is not the target's own.
+    """
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"no space left while writing {target}; free some and run again"
     if scratch and isinstance(error.filename, str):
@@ -31,7 +39,13 @@ def _describe(error: OSError, target: Path, scratch: Path | None) -> str:
             return f"cannot write {target}: {other}: {error.strerror}"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"cannot write {target}: permission denied; choose another output with -o"
-    if not target.parent.is_dir():
+    if error.errno == errno.ENAMETOOLONG:
+        length = len(os.fsencode(target.name))
+        return (
+            f"cannot write {target}: a name of {length} bytes is too long for this disk; choose a "
+            "shorter one with -o"
+        )
+    if not os.path.isdir(target.parent):  # noqa: PTH112 - Path.is_dir raises where we may not look
         return f"cannot write {target}: {target.parent} is no folder; choose another output with -o"
     return f"cannot write {target}: {error.strerror or error}"
 
@@ -102,7 +116,7 @@ def replacing(target: str | Path) -> Iterator[Path]:
         yield fresh
         _move(fresh, target, scratch)
     except OSError as error:
-        raise RidError(_describe(error, target, scratch)) from error
+        raise RidError(explain(error, target, scratch)) from error
     finally:
         if scratch is not None:
             _remove(scratch)

@@ -1,36 +1,34 @@
 """Photos in and out: upright 8-bit RGB, and everything beside the pixels that is worth keeping.
 
-Kept: EXIF (orientation applied and reset), the ICC profile byte for byte, XMP, resolution, alpha.
+Kept: EXIF (orientation applied and reset), XMP, resolution, alpha, and the description of colour:
+an ICC profile byte for byte, any other as an equivalent one (:mod:`rid_core.colour`).
 Dropped, because it shows the face unprotected or describes pixels that are gone: thumbnails and
-previews in EXIF and XMP, further pictures of a JPEG (gain map, depth map), Photoshop's resources.
+previews in EXIF and XMP, further pictures, maps and videos (:mod:`rid_core.parts` has the list).
+Each is noted, but for the thumbnail of EXIF, and XMP announces none of it (:mod:`rid_core.xmp`).
 """
 
 from __future__ import annotations
 
-import io
-import re
 import struct
-import warnings
-import zlib
+import types
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from rid_core import _png16
+from rid_core import _spill, _tiff, colour, xmp
 from rid_core import exif as exif_block
+from rid_core.decode import decode, one_line, reader_of, turn
 from rid_core.errors import RidError
 from rid_core.files import replacing
+from rid_core.parts import Parts
 
-MAX_PIXELS = 50_000_000
+MAX_PIXELS = 210_000_000
 """Largest photo that is opened, in pixels; checked on the header, before anything is decoded."""
-MIN_SIDE = 64
-"""Smallest height and width."""
-
 DEFAULT_QUALITY = 95
-"""JPEG and HEIC quality where none is asked for; PNG and WebP are then lossless."""
+"""JPEG, HEIC and AVIF quality where none is asked for; the others are then lossless."""
 
 FORMATS = {
     ".jpg": "JPEG",
@@ -39,25 +37,18 @@ FORMATS = {
     ".webp": "WEBP",
     ".heic": "HEIF",
     ".heif": "HEIF",
+    ".avif": "AVIF",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".jfif": "JPEG",
+    ".jpe": "JPEG",
+    ".hif": "HEIF",
 }
 """Format by suffix of a file's name, for writing and for finding photos in a folder."""
 
-_READABLE = ("JPEG", "PNG", "WEBP")
-_PLAIN_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA"}
 _EXIF_PREFIX = b"Exif\0\0"
 _XMP_KEYWORD = "XML:com.adobe.xmp"
 _STRIP = 256
-# What a decoder raises on a damaged file, found by feeding it damaged files.
-_DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    OverflowError,
-    struct.error,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +58,7 @@ class Photo:
     Attributes:
         pixels: uint8 RGB [H, W, 3].
         alpha: uint8 [H, W], 255 opaque, or None.
-        format: of the file it came from: "JPEG", "PNG", "WEBP" or "HEIF".
+        format: of the file it came from: "JPEG", "PNG", "WEBP", "HEIF", "AVIF" or "TIFF".
         exif: EXIF as a TIFF block with orientation 1, or empty.
         icc: ICC profile of the RGB values, or empty.
         xmp: XMP packet, or empty.
@@ -86,40 +77,60 @@ class Photo:
 
 
 def load(path: str | Path, *, strip_gps: bool = False) -> Photo:
-    """Read a JPEG, PNG, WebP or (with pillow-heif) HEIC photo.
+    """Read a JPEG, PNG, WebP, AVIF, TIFF or (with pillow-heif) HEIC photo.
 
     Palettes and grey become RGB. 16 bits per channel become 8, rounded, with a note. Of a
-    JPEG or HEIC file with several pictures the main one is read; animations are refused, and so is
-    CMYK, whose right conversion depends on a printing profile.
+    file with several pictures the main one is read. Refused are animations, TIFFs of several pages,
+    raw files, CMYK, whose right conversion depends on a printing profile, and PQ and HLG, which 8
+    bits cannot hold.
+
+    Pixels of a very large photo lie in a nameless file in the system's temporary folder.
 
     Args:
         path: the file; its format is found by content, not by name.
         strip_gps: leave out GPS data: the GPS directory of EXIF, and XMP as a whole.
 
     Raises:
-        RidError: missing, unreadable, empty, damaged, foreign, animated, under 64 x 64 or over
-            ``MAX_PIXELS``.
+        RidError: missing, unreadable, empty, damaged, foreign, animated, under 64 x 64, over
+            ``MAX_PIXELS`` or too large for the free memory.
     """
     path = Path(path)
-    try:
-        handle = path.open("rb")
-    except OSError as error:
-        raise RidError(f"{path}: cannot be opened ({error.strerror or error})") from None
-    with handle, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns where we refuse or note
-        head = handle.read(32)
-        handle.seek(0)
-        if not head:
-            raise RidError(f"{path}: the file is empty")
-        image = _open(handle, head, path)
-        _check(image, path)
+    found = decode(path, MAX_PIXELS)
+    info, parts = found.info, found.parts
+    notes = []
+    if parts.depth > 8:
+        notes.append(f"{parts.depth} bits per channel became 8")
+    raw = bytes(info.get("exif") or b"")
+    while raw.startswith(_EXIF_PREFIX):
+        raw = raw[len(_EXIF_PREFIX) :]
+    orientation = 1
+    if raw:
         try:
-            image.load()
-            if image.format == "PNG" and head[24] == 16:
-                _png16.round_high_bytes(image, handle)
-        except _DAMAGE as error:
-            raise RidError(f"{path}: damaged or truncated ({_one_line(error)})") from None
-        return _photo(image, head, strip_gps, path)
+            orientation = exif_block.orientation(raw)
+            raw = exif_block.upright(raw, found.size, strip_gps=strip_gps)
+        except ValueError as error:
+            notes.append(f"EXIF dropped: {error}")
+            raw = b""
+    packet = b"" if strip_gps else info.get("xmp") or b""
+    packet = packet.encode() if isinstance(packet, str) else bytes(packet)
+    if packet:
+        try:
+            packet, lost = xmp.clean(packet, orientation, found.size)
+            notes += lost
+        except ValueError as error:
+            notes.append(f"XMP dropped: {one_line(error)}")
+            packet = b""
+    icc = _profile(bytes(info.get("icc_profile") or b""), parts, notes, path)
+    return Photo(
+        pixels=turn(found.pixels, orientation),
+        alpha=None if found.alpha is None else turn(found.alpha, orientation),
+        format=found.kind,
+        exif=raw,
+        icc=icc,
+        xmp=packet,
+        dpi=_dpi(info.get("dpi"), turned=orientation >= 5),
+        notes=(*notes, *parts.lost),
+    )
 
 
 def save(photo: Photo, path: str | Path, *, quality: int | None = None) -> None:
@@ -127,10 +138,10 @@ def save(photo: Photo, path: str | Path, *, quality: int | None = None) -> None:
 
     Args:
         photo: what to write.
-        path: ends in .jpg, .jpeg, .png, .webp, .heic or .heif.
-        quality: 1 to 100 for JPEG, WebP and HEIC. Without it WebP is lossless and the others use
-            ``DEFAULT_QUALITY``. JPEG and HEIC keep full colour resolution (4:4:4). PNG is lossless
-            whatever it says.
+        path: its ending is one of ``FORMATS``.
+        quality: 1 to 100 for JPEG, WebP, HEIC and AVIF. Without it WebP is lossless and the others
+            use ``DEFAULT_QUALITY``. They keep full colour resolution (4:4:4). PNG and TIFF are
+            lossless whatever it says.
 
     Raises:
         RidError: unknown suffix, quality out of range, transparency in a JPEG, metadata too large
@@ -148,16 +159,18 @@ def save(photo: Photo, path: str | Path, *, quality: int | None = None) -> None:
             )
         alpha = None
     options = _options(photo, kind, quality)
-    buffer = io.BytesIO()
-    try:
-        # Encoded in memory first: encoders turn a full disk into an error number of their own.
-        _image(photo.pixels, alpha).save(buffer, kind, **options)
-    except (OSError, ValueError, struct.error) as error:
-        raise RidError(
-            f"{path}: cannot be written as {kind} ({_one_line(error)}); try .png"
-        ) from None
-    with replacing(path) as fresh:
-        fresh.write_bytes(buffer.getbuffer())
+    with replacing(path) as fresh, fresh.open("w+b") as handle:
+        # Without the file's number encoders leave writing to Python, which knows a full disk.
+        methods = ("write", "read", "seek", "tell", "flush")
+        stream: Any = types.SimpleNamespace(**{name: getattr(handle, name) for name in methods})
+        try:
+            _image(photo.pixels, alpha).save(stream, kind, **options)
+        except (OSError, ValueError, RuntimeError, struct.error) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise RidError(
+                f"{path}: cannot be written as {kind} ({one_line(error)}); try .png"
+            ) from None
 
 
 def check_quality(quality: int | None) -> None:
@@ -174,7 +187,7 @@ def format_of(path: str | Path) -> str:
     """Format that :func:`save` writes for this name.
 
     Raises:
-        RidError: unknown suffix, or HEIC without the library.
+        RidError: unknown suffix, or a format whose library is not installed.
     """
     path = Path(path)
     try:
@@ -182,105 +195,33 @@ def format_of(path: str | Path) -> str:
     except KeyError:
         ending = f"ends in {path.suffix}" if path.suffix else "has no ending"
         raise RidError(f"{path}: {ending}; a photo ends in {', '.join(FORMATS)}") from None
-    if kind == "HEIF":
-        _register_heif(path)
+    reader_of(kind, path)
     return kind
 
 
-def _register_heif(path: Path) -> None:
+def _profile(icc: bytes, parts: Parts, notes: list[str], path: Path) -> bytes:
+    """The one description of colour that counts, as a profile."""
+    found: list[bytes] = []
     try:
-        import pillow_heif
-    except ImportError:
-        raise RidError(f"{path}: HEIC needs one more package: pip install pillow-heif") from None
-    pillow_heif.register_heif_opener()
-
-
-def _open(handle: IO[bytes], head: bytes, path: Path) -> Image.Image:
-    formats: tuple[str, ...] = _READABLE
-    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"heim", b"mif1", b"msf1"):
-        _register_heif(path)
-        formats = (*formats, "HEIF")
-    try:
-        return Image.open(handle, formats=formats)
-    except Image.DecompressionBombError:
-        raise RidError(f"{path}: {_too_large('its header claims more')}") from None
-    except _DAMAGE:
+        if icc:
+            try:
+                found.append(colour.usable_profile(icc))
+            except colour.HdrError:
+                raise
+            except ValueError as error:
+                notes.append(f"ICC profile dropped: {error}")
+        if parts.colour is not None:
+            try:
+                found.insert(0 if parts.colour_first else len(found), parts.colour.profile())
+            except colour.HdrError:
+                raise
+            except ValueError as error:
+                notes.append(f"description of colour dropped: {error}")
+    except colour.HdrError as error:
         raise RidError(
-            f"{path}: no JPEG, PNG, WebP or HEIC photo, or a damaged one; convert it first"
+            f"{path}: {error}, which is for HDR screens; convert it to sRGB or Display P3 first"
         ) from None
-
-
-def _too_large(size: str) -> str:
-    return f"at most {MAX_PIXELS // 1_000_000} megapixels are opened, {size}; scale it down first"
-
-
-def _check(image: Image.Image, path: Path) -> None:
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise RidError(f"{path}: {_too_large(f'it has {width} x {height}')}")
-    if min(width, height) < MIN_SIDE:
-        raise RidError(
-            f"{path}: {width} x {height} is too small; a photo has {MIN_SIDE} x {MIN_SIDE} or more"
-        )
-    # A phone's JPEG often carries a gain or depth map, which Pillow counts as a second frame.
-    if image.format in ("PNG", "WEBP") and getattr(image, "is_animated", False):
-        raise RidError(f"{path}: animated; save a single frame and protect that")
-    if image.mode == "CMYK":
-        raise RidError(f"{path}: CMYK, a format for print; convert it to sRGB first")
-    if image.mode not in _PLAIN_MODES and image.mode != "I;16":
-        raise RidError(f"{path}: pixels of kind {image.mode}; convert it to 8-bit RGB first")
-
-
-def _photo(image: Image.Image, head: bytes, strip_gps: bool, path: Path) -> Photo:
-    info = image.info
-    kind = "JPEG" if image.format == "MPO" else str(image.format)
-    notes = []
-    # The 25th byte of a PNG is its bit depth; pillow-heif says its own.
-    depth = head[24] if kind == "PNG" else int(info.get("bit_depth", 8))
-    if depth > 8:
-        notes.append(f"{depth} bits per channel became 8")
-    raw = bytes(info.get("exif") or b"")
-    while raw.startswith(_EXIF_PREFIX):
-        raw = raw[len(_EXIF_PREFIX) :]
-    orientation = 1
-    if raw:
-        try:
-            orientation = exif_block.orientation(raw)
-            raw = exif_block.upright(raw, strip_gps=strip_gps)
-        except ValueError as error:
-            notes.append(f"EXIF dropped: {error}")
-            raw = b""
-    xmp, note = _clean_xmp(info.get("xmp") or b"", strip_gps)
-    icc = bytes(info.get("icc_profile") or b"")
-    # Bytes 16 to 20 of a profile name the kind of values it describes; ours are RGB now.
-    if icc and icc[16:20] != b"RGB ":
-        notes.append(f"ICC profile dropped: it describes {icc[16:20].decode('latin-1').strip()}")
-        icc = b""
-    try:
-        pixels, alpha = _arrays(_to_rgb(image, depth))
-    except _DAMAGE as error:
-        raise RidError(f"{path}: damaged ({_one_line(error)})") from None
-    return Photo(
-        pixels=_turn(pixels, orientation),
-        alpha=None if alpha is None else _turn(alpha, orientation),
-        format=kind,
-        exif=raw,
-        icc=icc,
-        xmp=xmp,
-        dpi=_dpi(info.get("dpi"), turned=orientation >= 5),
-        notes=(*notes, note) if note else tuple(notes),
-    )
-
-
-def _clean_xmp(xmp: bytes | str, strip_gps: bool) -> tuple[bytes, str]:
-    """The packet with its orientation reset, or nothing and perhaps a note."""
-    if isinstance(xmp, str):
-        xmp = xmp.encode()
-    if not xmp or strip_gps:
-        return b"", ""
-    if b"xmpGImg:image" in xmp or b"GImage:Data" in xmp:
-        return b"", "XMP dropped: it holds a picture"
-    return re.sub(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)[2-8]", rb"\g<1>1", xmp), ""
+    return next(filter(None, found), b"")
 
 
 def _dpi(value: Any, *, turned: bool) -> tuple[float, float] | None:
@@ -293,48 +234,6 @@ def _dpi(value: Any, *, turned: bool) -> tuple[float, float] | None:
     return (vertical, horizontal) if turned else (horizontal, vertical)
 
 
-def _to_rgb(image: Image.Image, depth: int) -> Image.Image:
-    """To RGB or RGBA; a colour that stands for transparency becomes alpha."""
-    key = image.info.get("transparency")
-    if image.mode == "I;16":
-        image = Image.fromarray(
-            _png16.to_8_bits(np.asarray(image).astype(np.int32)).astype(np.uint8)
-        )
-    if key is not None and depth > 8:
-        # Pillow leaves the colour in 16 bits beside pixels of 8.
-        key = _png16.to_8_bits(key) if isinstance(key, int) else tuple(map(_png16.to_8_bits, key))
-    if key is not None:
-        image.info["transparency"] = key
-    clear = image.mode in ("LA", "PA", "RGBA") or key is not None
-    wanted = "RGBA" if clear else "RGB"
-    return image if image.mode == wanted else image.convert(wanted)
-
-
-def _arrays(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
-    """Copy the pixels out in strips: asking for all at once holds them three times."""
-    width, height = image.size
-    pixels = np.empty((height, width, 3), np.uint8)
-    alpha = np.empty((height, width), np.uint8) if image.mode == "RGBA" else None
-    for top in range(0, height, _STRIP):
-        bottom = min(top + _STRIP, height)
-        strip = np.asarray(image.crop((0, top, width, bottom)))
-        pixels[top:bottom] = strip[:, :, :3]
-        if alpha is not None:
-            alpha[top:bottom] = strip[:, :, 3]
-    return pixels, alpha
-
-
-def _turn(array: np.ndarray, orientation: int) -> np.ndarray:
-    """Apply an EXIF orientation to [H, W] or [H, W, C]."""
-    if orientation in (5, 6, 7, 8):
-        array = array.swapaxes(0, 1)
-    if orientation in (2, 3, 6, 7):
-        array = array[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        array = array[::-1]
-    return np.ascontiguousarray(array)
-
-
 def _image(pixels: np.ndarray, alpha: np.ndarray | None) -> Image.Image:
     """The reverse of :func:`_arrays`."""
     height, width = pixels.shape[:2]
@@ -344,6 +243,7 @@ def _image(pixels: np.ndarray, alpha: np.ndarray | None) -> Image.Image:
         if alpha is not None:
             strip = np.dstack([strip, alpha[top : top + _STRIP]])
         image.paste(Image.fromarray(strip), (0, top))
+        _spill.release(pixels)
     return image
 
 
@@ -353,15 +253,21 @@ def _options(photo: Photo, kind: str, quality: int | None) -> dict[str, Any]:
         options["icc_profile"] = photo.icc
     if photo.exif:
         options["exif"] = _EXIF_PREFIX + photo.exif
-    if photo.dpi and kind in ("JPEG", "PNG"):
+    if photo.dpi and kind in ("JPEG", "PNG", "TIFF"):
         options["dpi"] = photo.dpi
-    if photo.xmp and kind != "PNG":
+    if photo.xmp and kind not in ("PNG", "TIFF"):
         options["xmp"] = photo.xmp
     lossy = quality or DEFAULT_QUALITY
     if kind == "JPEG":
         options.update(quality=lossy, subsampling=0)
     elif kind == "HEIF":
         options.update(quality=lossy, chroma=444)
+    elif kind == "AVIF":
+        # Speed 6, the default, takes six times as long for a file 9 % smaller.
+        options.update(quality=lossy, subsampling="4:4:4", speed=10)
+    elif kind == "TIFF":
+        # Not compressed: Pillow leaves EXIF out of TIFFs that are.
+        options["exif"] = _tiff.for_writing(photo.exif, photo.xmp)
     elif kind == "WEBP":
         # Lossless, quality and method are effort: this one takes 2 s for 12 megapixels, the default
         # 6 s for a file 1 % smaller. exact keeps colours under full transparency: the bound is
@@ -382,7 +288,3 @@ def _png_xmp(xmp: bytes) -> dict[str, Any]:
     chunks = PngInfo()
     chunks.add_itxt(_XMP_KEYWORD, xmp.decode("utf-8", "replace"))
     return {"pnginfo": chunks}
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rid_core import compare, cover, photo
+from rid_core import _spill, compare, cover, photo
 from rid_core.budget import Budget, Verdict, verify
 from rid_core.errors import RidError
 from rid_core.runtimes.base import Runtime
@@ -110,9 +110,11 @@ def protect_photo(pixels: np.ndarray, runtime: Runtime, budget: Budget | None = 
     unit = working_perturbation(pixels, runtime)
     if min(pixels.shape[:2]) > min(unit.shape[:2]):
         unit = cover.sharpen(unit)
-    result = np.empty_like(pixels)
+    _spill.release(pixels)
+    result = _spill.empty(*pixels.shape)
     for rows, strip in cover.resample_strips(unit, *pixels.shape[:2]):
         result[rows] = budget.apply_uint8(pixels[rows], strip)
+        _spill.release(pixels, result)
     return result
 
 
@@ -142,7 +144,7 @@ def protect_file(
             colour profile.
 
     Raises:
-        RidError: the photo cannot be read, protected or written.
+        RidError: the photo cannot be read, protected or written, or no value of it would change.
     """
     source, target = Path(source), Path(target)
     budget = budget or Budget(runtime.levels)
@@ -152,8 +154,16 @@ def protect_file(
         photo.format_of(comparison)
     try:
         original = photo.load(source, strip_gps=strip_gps)
-        pixels = protect_photo(original.pixels, runtime, budget)
+        try:
+            pixels = protect_photo(original.pixels, runtime, budget)
+        except RidError as error:
+            raise RidError(f"{source}: {error}") from None
         verdict = _verify(original.pixels, pixels, budget.levels)
+        if verdict.max_levels == 0:
+            raise RidError(
+                f"{source}: not one value changed, so nothing was protected and nothing written; "
+                "raise --levels or --strength, or take a trained model"
+            )
         protected = replace(original, pixels=pixels)
         sheet = None if comparison is None else compare.sheet(original.pixels, pixels)
         del original  # free while the encoder works
@@ -183,6 +193,7 @@ def _verify(original: np.ndarray, protected: np.ndarray, levels: int) -> Verdict
         part = verify(original[rows], protected[rows], levels)
         peak = max(peak, part.max_levels)
         squares += part.rms_levels**2 * original[rows].size
+        _spill.release(original, protected)
     if peak > levels:  # never seen; a bound that is promised is also checked
         raise RidError(f"a value would change by {peak} levels, more than {levels}; not written")
     rms = (squares / original.size) ** 0.5

@@ -49,7 +49,7 @@ class JOD:
         pixels_per_degree: of visual angle; more is a smaller picture or a more distant eye.
 
     Raises:
-        MissingExtraError: ColorVideoVDP (package ``cvvdp``) is not installed.
+        RidError: ColorVideoVDP (package ``cvvdp``) is not installed; names the pip line.
     """
 
     def __init__(self, pixels_per_degree: float = PIXELS_PER_DEGREE) -> None:
@@ -106,7 +106,12 @@ def _cvvdp() -> Any:
         try:
             import pycvvdp
         except ModuleNotFoundError as error:
-            raise MissingExtraError(error.name or "cvvdp", "train") from None
+            if error.name and error.name != "pycvvdp":
+                raise MissingExtraError(error.name, "train") from None
+            raise RidError(
+                "ColorVideoVDP, which measures JOD, is not installed; get it with: "
+                "pip install --no-deps cvvdp"
+            ) from None
     return pycvvdp
 
 
@@ -256,9 +261,9 @@ def _positive_xyb(linear: Tensor) -> Tensor:
 
 
 def _blurred(planes: Tensor) -> Tensor:
-    """Blur [N, C, H, W]; beyond the upper and the lower border lies zero, beside it a mirror."""
-    left, right = planes[..., :_RADIUS].flip(-1), planes[..., -_RADIUS:].flip(-1)
-    padded = F.pad(torch.cat([left, planes, right], dim=-1), (0, 0, _RADIUS, _RADIUS))
+    """Blur [N, C, H, W]; beyond the left and the right border lies zero, the others mirror."""
+    above, below = planes[..., :_RADIUS, :].flip(-2), planes[..., -_RADIUS:, :].flip(-2)
+    padded = F.pad(torch.cat([above, planes, below], dim=-2), (_RADIUS, _RADIUS))
     flat = padded.reshape(-1, 1, *padded.shape[2:])
     return _separable(flat, _gaussian(_RADIUS, _SIGMA).to(planes)).reshape(planes.shape)
 

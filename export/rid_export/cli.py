@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rid_core.cli.common import CONTEXT, OptionalCommandGroup, run, version_option
+from rid_core.errors import MissingExtraError, RidError
 from rid_export.commands import COMMANDS
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ Examples:
   rid-export --target tflite                  dist/rid-s.tflite
   rid-export --target onnx --target coreml -o out/
   rid-export --target tflite --precision int8 --calib photos/
+  rid-export --target onnx --dynamic          dist/rid-s.dynamic.onnx, for photos of any size
+  rid-export --io uint8 --precision all       bytes in and out, in every precision that can be
   rid-export --checkpoint my.safetensors --target tflite --resolution 768
   rid-export inspect dist/rid-s.tflite        what a file says of itself
   rid-export doctor                           what is installed, what is missing
@@ -37,14 +40,16 @@ Examples:
     "targets",
     multiple=True,
     metavar="NAME",
-    help="tflite, onnx, coreml or all; may be given several times.  [default: all]",
+    help="tflite, onnx, coreml, or all that can be written so; may be given several times.  "
+    "[default: all]",
 )
 @click.option(
     "--precision",
     "precisions",
     multiple=True,
     metavar="NAME",
-    help="fp32, fp16, w8, pal8, w8a16, int8 or all; may be given several times.  [default: fp32]",
+    help="fp32, fp16, w8 and pal8 (small weights), w8a16 and int8 (integer activations too), or "
+    "all that the target has; may be given several times.  [default: fp32]",
 )
 @click.option(
     "--checkpoint",
@@ -58,13 +63,13 @@ Examples:
     default=512,
     show_default=True,
     metavar="PIXELS",
-    help="Height and width of the input.",
+    help="Height and width of the input, a multiple of 16; attackers scale photos to 512.",
 )
 @click.option(
     "--layout",
     default="",
     metavar="nhwc|nchw",
-    help="Order of axes.  [default: what the target likes best]",
+    help="Order of axes of image, protected and delta.  [default: what the target likes best]",
 )
 @click.option(
     "--io",
@@ -72,23 +77,34 @@ Examples:
     default="float32",
     show_default=True,
     metavar="float32|uint8",
-    help="Type of image and protected; delta is always a float.",
+    help="Type of image and protected, 0..1 or 0..255; delta is always a float.",
 )
 @click.option(
     "--outputs",
     default="protected,delta",
     show_default=True,
     metavar="NAMES",
-    help="What the network gives.",
+    help="What the network gives: delta, the perturbation, and protected, the finished image; the "
+    "latter may be left out.",
 )
-@click.option("--dynamic", is_flag=True, help="Take any height and width (ONNX).")
+@click.option(
+    "--dynamic",
+    is_flag=True,
+    help="Take any height and width that are multiples of 16 (ONNX); proved at nine sizes.",
+)
 @click.option(
     "--calib",
     default="",
     metavar="DIR",
     help="Photos to calibrate integer activations on.  [default: views of the bundled portraits]",
 )
-@click.option("--calib-samples", default=128, show_default=True, metavar="N", help="How many.")
+@click.option(
+    "--calib-samples",
+    default=128,
+    show_default=True,
+    metavar="N",
+    help="How many images to calibrate on; 128 are plenty.",
+)
 @click.option("--allow-noise", is_flag=True, help="Let --calib be 'noise'; the file is unfit then.")
 @click.option(
     "--portraits",
@@ -108,7 +124,7 @@ Examples:
     default=Path("dist"),
     show_default=True,
     type=click.Path(path_type=Path),
-    help="Folder for the files.",
+    help="Folder for the files; their names say what is not the default.",
 )
 @click.option("--bare", is_flag=True, help="Only the models: no wrappers for apps, no report.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -144,7 +160,7 @@ def main_command(
     from rid_core.checkpoint import find_checkpoint
     from rid_export import delivery, pipeline, report
 
-    specs = _specs(
+    specs, left_out = _specs(
         targets or ("all",),
         precisions or ("fp32",),
         resolution=resolution,
@@ -161,8 +177,10 @@ def main_command(
         specs, source, out, notify=_notify, portraits=portraits, surrogate=surrogate
     )
     if not bare:
-        delivery.deliver(results, source, out, notify=_notify)
-    click.echo(report.as_json(results) if as_json else report.table(results))
+        delivery.deliver(results, source, out, notify=_notify, left_out=left_out)
+    click.echo(report.as_json(results, left_out) if as_json else report.table(results))
+    for line in left_out:
+        click.echo(f"left out: {line}", err=True)
     refused = [result for result in results if result.error is not None]
     for result in refused:
         click.echo(f"error: {result.file}: {result.error}", err=True)
@@ -171,25 +189,36 @@ def main_command(
 
 def _specs(
     targets: tuple[str, ...], precisions: tuple[str, ...], **settings: Any
-) -> list[ExportSpec]:
+) -> tuple[list[ExportSpec], list[str]]:
+    """What to make, and of what ``all`` stands for why some cannot be made so, one line each."""
     from rid_export.registry import get_target, list_targets
     from rid_export.spec import ExportSpec
 
-    names: list[str] = []
+    wanted: dict[tuple[str, str], bool] = {}  # whether it was named itself
     for target in targets:
-        names += list_targets() if target == "all" else [target]
-    pairs: list[tuple[str, str]] = []
-    for name in names:
-        for precision in precisions:
-            every = get_target(name).precisions if precision == "all" else (precision,)
-            pairs += [(name, each) for each in every]
-    specs = [
-        ExportSpec(target=name, precision=precision, **settings)
-        for name, precision in dict.fromkeys(pairs)
-    ]
-    for spec in specs:
-        get_target(spec.target).check(spec)
-    return specs
+        for name in list_targets() if target == "all" else [target]:
+            for precision in precisions:
+                every = get_target(name).precisions if precision == "all" else (precision,)
+                for each in every:
+                    named = "all" not in (target, precision)
+                    wanted[name, each] = wanted.get((name, each), False) or named
+    specs = []
+    left_out = []
+    for (name, precision), named in wanted.items():
+        spec = ExportSpec(target=name, precision=precision, **settings)
+        try:
+            get_target(name).check(spec)
+        except MissingExtraError:
+            raise
+        except RidError as error:
+            if named:
+                raise
+            left_out.append(str(error))
+        else:
+            specs.append(spec)
+    if not specs:
+        raise RidError("; ".join(left_out))
+    return specs, left_out
 
 
 def _notify(line: str) -> None:

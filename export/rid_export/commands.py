@@ -23,7 +23,7 @@ SCHEMA = 1
 """Of what ``--json`` prints."""
 
 _FILE = click.Path(path_type=Path)
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 
 def _examples(*lines: str) -> str:
@@ -94,6 +94,8 @@ def _inspect_rows(
         ("precision", metadata.precision),
         ("size", _sizes(metadata)),
     ]
+    if metadata.sizes:
+        rows.append(("proved at", _listed(metadata.sizes)))
     for kind, infos in (("input", metadata.inputs), ("output", metadata.outputs)):
         for info in infos:
             text = f"{info.name}: {info.dtype} {list(info.shape)} in [{info.low:g}, {info.high:g}]"
@@ -121,8 +123,13 @@ def _inspect_rows(
 def _sizes(metadata: ArtifactMetadata) -> str:
     size = f"{metadata.resolution} x {metadata.resolution} pixels"
     if metadata.dynamic:
-        size = f"any multiple of {metadata.stride} pixels; measured at {size}"
+        size = f"any multiple of {metadata.stride} pixels"
     return f"{size}, {metadata.layout}, {metadata.colour}"
+
+
+def _listed(sizes: tuple[tuple[int, int], ...]) -> str:
+    """``512 x 512, 16 x 16 pixels``, height first."""
+    return f"{', '.join(f'{height} x {width}' for height, width in sizes)} pixels"
 
 
 # -- doctor --------------------------------------------------------------------------------------
@@ -207,11 +214,12 @@ def verify(file: Path, against: str | None, as_json: bool) -> int:
                 "file": str(file),
                 "passed": True,
                 "checkpoint": str(done.checkpoint),
+                "sizes": done.sizes,
                 "parity": [dataclasses.asdict(entry) for entry in done.parity],
             }
         )
         return 0
-    click.echo(f"{file} agrees with {done.checkpoint}")
+    click.echo(f"{file} agrees with {done.checkpoint} at {_listed(done.sizes)}")
     words = {"min": "at least", "max": "at most"}
     for entry in done.parity:
         click.echo(f"{entry.runtime}, {entry.portraits} portrait(s):")
@@ -303,7 +311,13 @@ def _compare_rows(found: Comparison) -> list[tuple[str, str]]:
 @click.option(
     "--target", "targets", multiple=True, metavar="NAME", help="Only for these.  [default: all]"
 )
-@click.option("--resolution", default=512, show_default=True, metavar="PIXELS")
+@click.option(
+    "--resolution",
+    default=512,
+    show_default=True,
+    metavar="PIXELS",
+    help="Height and width of the input; operators can depend on it.",
+)
 @_json_option
 def lint(
     preset: str | None,

@@ -8,10 +8,12 @@
     preset, levels, weights (SHA-256), checkpoint (file name)
     machine     python, system, processor kind, versions of packages
     warnings    of the lint, one line each
+    left_out    why some of what "all" stands for cannot be made with these settings, one line each
     artefacts   one object per file: target, precision, file, seconds, size in bytes, parity (per
                 runtime: figures with their bounds), error (null, or why it was refused), and for
                 files that exist operators with counts, the network's SHA-256, the digest of the
-                calibration, unfit (null, or why not to ship it), tools with versions, the wrapper
+                calibration, unfit (null, or why not to ship it), tools with versions, sizes at
+                which it was proved (height, width), the wrapper
 
 Files are named relative to the document.
 """
@@ -49,7 +51,12 @@ Notify = Callable[[str], None]
 
 
 def deliver(
-    results: Sequence[Result], checkpoint: Path, out: Path, *, notify: Notify = lambda _: None
+    results: Sequence[Result],
+    checkpoint: Path,
+    out: Path,
+    *,
+    notify: Notify = lambda _: None,
+    left_out: Sequence[str] = (),
 ) -> list[Path]:
     """Write everything that goes beside the models.
 
@@ -58,6 +65,7 @@ def deliver(
         checkpoint: what they were made from.
         out: folder of the models.
         notify: called with one line per step.
+        left_out: why some files were not tried, one line each.
 
     Returns:
         What was written: wrappers, then the document, then the page.
@@ -87,6 +95,7 @@ def deliver(
         "checkpoint": checkpoint.name,
         "machine": machine,
         "warnings": lines,
+        "left_out": list(left_out),
     }
     stem = out / f"{first.preset}.export"
     target = stem.with_name(f"{stem.name}.json")
@@ -106,7 +115,7 @@ def run_document(results: Sequence[Result], wrappers: dict[Path, Path]) -> dict[
         if result.error is None:
             row["operators"] = operator_counts(result.file)
             metadata = read_metadata(result.file)
-            for name in ("network", "calibration", "unfit", "tools"):
+            for name in ("network", "calibration", "unfit", "tools", "sizes"):
                 row[name] = getattr(metadata, name)
             row["wrapper"] = wrappers[result.file].name
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -130,6 +139,7 @@ def _story(
         ("made", f"{document['created']} by rid-defender {document['version']}"),
         ("checkpoint", f"{document['checkpoint']}, weights {document['weights'][:12]}"),
         ("input", f"{resolution} x {resolution} pixels"),
+        *(("left out", line) for line in document["left_out"]),
         *((name, text) for name, text in machine.items() if name != "rid-defender"),
     ]
     return Story(

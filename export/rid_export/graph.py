@@ -75,8 +75,8 @@ class ExportGraph(nn.Module):
         both = {"protected": protected, "delta": delta}
         return {name: both[name] for name in self.outputs}
 
-    def example(self, resolution: int) -> Tensor:
-        """An input to trace with; its values do not matter, but grey is a fair one."""
-        size = (resolution, resolution)
+    def example(self, height: int, width: int | None = None) -> Tensor:
+        """An input to trace with, square if ``width`` is None; grey, but values do not matter."""
+        size = (height, width or height)
         shape = (1, *size, 3) if self.layout == "nhwc" else (1, 3, *size)
         return torch.full(shape, 0.5)

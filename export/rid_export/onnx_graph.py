@@ -78,17 +78,26 @@ def without_head(model: Any) -> Any:
 
 
 def with_head(trunk: Any, model: Any) -> Any:
-    """``trunk``, which ends in ``delta``, with the head of ``model`` put back in float."""
+    """``trunk``, which ends in ``delta``, with the head of ``model`` put back in float.
+
+    Constants that the trunk has under the same name are its own: they may be in half precision now.
+    """
     whole = copy.deepcopy(trunk)
-    nodes = head(model)
+    nodes = [copy.deepcopy(node) for node in head(model)]
     used = {name for node in nodes for name in node.input}
     present = {tensor.name for tensor in whole.graph.initializer}
+    for tensor in model.graph.initializer:
+        if tensor.name not in used:
+            continue
+        constant = copy.deepcopy(tensor)
+        if tensor.name in present:
+            constant.name = f"{tensor.name}.head"
+        for node in nodes:
+            for index, name in enumerate(node.input):
+                if name == tensor.name:
+                    node.input[index] = constant.name
+        whole.graph.initializer.append(constant)
     whole.graph.node.extend(nodes)
-    whole.graph.initializer.extend(
-        tensor
-        for tensor in model.graph.initializer
-        if tensor.name in used and tensor.name not in present
-    )
     del whole.graph.output[:]
     whole.graph.output.extend(model.graph.output)
     return whole

@@ -166,7 +166,8 @@ class Reference:
     """What the float32 network says.
 
     Attributes:
-        portraits: float32 [H, W, 3] in [0, 1].
+        portraits: float32 [H, W, 3] in [0, 1], the first at the working size; of a file that takes
+            any size, H and W differ from one to another.
         deltas: its unit perturbation of each.
         predict: the network itself, for images that are not among them.
         levels: its bound.
@@ -179,6 +180,11 @@ class Reference:
     predict: Callable[[np.ndarray], np.ndarray]
     levels: int
     shift: Callable[[np.ndarray, np.ndarray], float] | None = None
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Height and width of the portraits, each pair once, in order."""
+        return tuple(dict.fromkeys((p.shape[0], p.shape[1]) for p in self.portraits))
 
 
 def make_reference(
@@ -205,14 +211,22 @@ def measure(runner: Runner, reference: Reference, outputs: Iterable[str]) -> dic
     """All figures of one runtime, each the worst over the portraits.
 
     Raises:
-        RidError: an output is missing, has another shape, or holds NaN or infinity.
+        RidError: it cannot run a portrait, or an output is missing, has another shape, or holds NaN
+            or infinity.
     """
+    rows = _rows(runner, reference, outputs)
+    return worst_of(rows)
+
+
+def _rows(runner: Runner, reference: Reference, outputs: Iterable[str]) -> list[dict[str, float]]:
+    """The figures of each portrait; the first has them all."""
     budget = Budget(reference.levels)
     visible = 1 / reference.levels  # |delta| above one level
+    names = sorted(outputs)  # delta first: protected only follows it
     rows: list[dict[str, float]] = []
     for portrait, truth in zip(reference.portraits, reference.deltas, strict=True):
-        got = runner.run(portrait)
-        for name in sorted(outputs):  # delta first: protected only follows it
+        got = _run(runner, portrait)
+        for name in names:
             _check_output(got, name, portrait.shape, runner.name)
         delta = got["delta"]
         found = compare(truth, delta, visible)
@@ -223,7 +237,8 @@ def measure(runner: Runner, reference: Reference, outputs: Iterable[str]) -> dic
             "delta_max_error": found.max_error,
             "delta_peak": float(np.abs(delta).max()),
         }
-        if reference.shift is not None:
+        # A surrogate is slow, and a claim about it is about the working size.
+        if reference.shift is not None and portrait.shape == reference.portraits[0].shape:
             row["retained_shift"] = reference.shift(portrait, delta) / reference.shift(
                 portrait, truth
             )
@@ -233,7 +248,29 @@ def measure(runner: Runner, reference: Reference, outputs: Iterable[str]) -> dic
             row["change_levels"] = float(np.abs(change).max()) * 255
             row["protected_error_levels"] = float(np.abs(wrong).max()) * 255
         rows.append(row)
-    return worst_of(rows)
+    return rows
+
+
+def _run(runner: Runner, portrait: np.ndarray) -> dict[str, np.ndarray]:
+    """What a runtime gives.
+
+    Raises:
+        RidError: one line of whatever it raises over a file that it opened and cannot run.
+    """
+    try:
+        return runner.run(portrait)
+    except RidError:
+        raise
+    except Exception as error:  # noqa: BLE001 - runtimes raise all kinds
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise RidError(
+            f"{runner.name} cannot run it at {_size(portrait)}, so its metadata (sizes, types) are "
+            f"not about this network, or it is damaged: {reason}"
+        ) from None
+
+
+def _size(portrait: np.ndarray) -> str:
+    return f"{portrait.shape[0]} x {portrait.shape[1]} pixels"
 
 
 def _check_output(
@@ -262,15 +299,23 @@ def gate(
     Raises:
         RidError: a figure breaks its bound; the text names the worst, and the likely cause.
     """
-    figures = measure(runner, reference, outputs)
+    rows = _rows(runner, reference, outputs)
     checks = tuple(
-        Check(bound.name, _short(figures[bound.name]), bound.bound, bound.sense)
+        Check(
+            bound.name,
+            _short(rows[worst_row(rows, bound.name)][bound.name]),
+            bound.bound,
+            bound.sense,
+        )
         for bound in bounds
-        if bound.name in figures
+        if bound.name in rows[0]
     )
     failed = [check for check in checks if not check.passed]
     if failed:
-        raise RidError(f"{runner.name}: {_complaint(failed)}: {_cause(runner, reference, failed)}")
+        number = worst_row(rows, failed[0].name)
+        where = f" at {_size(reference.portraits[number])}" if len(reference.sizes) > 1 else ""
+        cause = _cause(runner, reference, rows, number, failed)
+        raise RidError(f"{runner.name}: {_complaint(failed)}{where}: {cause}")
     return Parity(runner.name, len(reference.portraits), checks)
 
 
@@ -285,9 +330,23 @@ def _complaint(failed: Sequence[Check]) -> str:
     return "; ".join(parts)
 
 
-def _cause(runner: Runner, reference: Reference, failed: Sequence[Check]) -> str:
-    """Explain the failure on the first portrait."""
-    portrait, truth = reference.portraits[0], reference.deltas[0]
+def _cause(
+    runner: Runner,
+    reference: Reference,
+    rows: Sequence[dict[str, float]],
+    number: int,
+    failed: Sequence[Check],
+) -> str:
+    """Explain the failure on the portrait where it is worst, whose number is given."""
+    portrait, truth = reference.portraits[number], reference.deltas[number]
+    working = reference.portraits[0]
+    if portrait.shape != working.shape and all(
+        dataclasses.replace(check, value=row[check.name]).passed
+        for check in failed
+        for row, each in zip(rows, reference.portraits, strict=True)
+        if each.shape == working.shape
+    ):
+        return f"at {_size(working)} it agrees: is a size baked into its graph?"
     got = runner.run(portrait)
     if all(check.name in _OF_PROTECTED for check in failed):
         return explain_protected(portrait, got["delta"], got["protected"], reference.levels)

@@ -118,8 +118,6 @@ def _gate(job: Job) -> None:
             job.checked.append(parity.gate(runner, reference, bounds, spec.outputs))
             # A surrogate is slow: it judges the runtime that apps use, the first.
             reference = dataclasses.replace(reference, shift=None)
-        if spec.dynamic:
-            parity.gate(runners[0], job.preparation.oblong(spec), bounds, spec.outputs)
     except RidError as error:
         raise RidError(f"{error}{_worst_layer(job)}") from None
     job.remarks = job.target.remarks(job.path)
@@ -134,7 +132,8 @@ def _worst_layer(job: Job) -> str:
 def _seal(job: Job) -> None:
     """Write the figures into the file, and read it once more as a user would."""
     assert job.metadata is not None
-    seal(job.path, dataclasses.replace(job.metadata, parity=tuple(job.checked)))
+    proved = dataclasses.replace(job.metadata, parity=tuple(job.checked), sizes=job.reference.sizes)
+    seal(job.path, proved)
     check_digest(job.path, read_metadata(job.path))
 
 
@@ -265,6 +264,7 @@ def _run(job: Job, stages: Sequence[Stage], notify: Notify, turn: threading.Lock
                     finally:
                         seconds += time.perf_counter() - started
             size = payload_size(fresh)
+            job.remarks = (*job.remarks, *_replaced(place, job.metadata))
     except RidError as error:
         keep_log = str(job.log) in str(error)
         return Result(
@@ -288,6 +288,23 @@ def _run(job: Job, stages: Sequence[Stage], notify: Notify, turn: threading.Lock
         notes=job.notes,
         remarks=job.remarks,
     )
+
+
+_OF_A_REPLACED_FILE = ("weights", "levels", "calibration")
+"""What its name does not say."""
+
+
+def _replaced(place: Path, fresh: ArtifactMetadata | None) -> Iterator[str]:
+    """What is other in a file of the same name that is about to be replaced."""
+    if fresh is None or not place.exists():
+        return
+    try:
+        old = read_metadata(place)
+    except RidError:  # none of ours: nothing is known of it
+        return
+    other = [n for n in _OF_A_REPLACED_FILE if getattr(old, n) != getattr(fresh, n)]
+    if other:
+        yield f"replaced a file of that name that had other {', '.join(other)}"
 
 
 def _quantization_lines(notes: Notes | None) -> Iterator[str]:

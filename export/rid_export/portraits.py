@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from rid_core import photo
-from rid_core.errors import RidError
+from rid_core.errors import RidError, printable
 from rid_core.quantization.views import View
 
 LEAST_VIEWS = 8
@@ -37,6 +38,41 @@ def bundled_files() -> list[Path]:
     if not files:
         raise RidError(f"no portraits in {folder}; the installation is incomplete")
     return files
+
+
+_SIZES = (
+    *((256, 512), (512, 528), (640, 480), (480, 640), (768, 768), (1024, 2048)),
+    # More cells of 16 pixels than the 128 that the mobile networks have codes for.
+    *((2064, 32), (32, 2064)),
+)
+"""Height and width, in pixels, at which a file that takes any size is run: both orientations, sides
+below 512 and above, and each axis alone far above."""
+
+
+def of_many_sizes(portraits: Sequence[np.ndarray], stride: int) -> list[np.ndarray]:
+    """What a file that takes any size is run on as well: one portrait of each of many sizes.
+
+    Args:
+        portraits: float32 [side, side, 3]; each is continued by its mirror image.
+        stride: multiple of pixels that the network works in; sizes are rounded down to it.
+
+    Returns:
+        float32 [H, W, 3], the smallest possible first.
+    """
+    sizes = [
+        (stride, stride),
+        *(
+            (max(height // stride, 1) * stride, max(width // stride, 1) * stride)
+            for height, width in _SIZES
+        ),
+    ]
+    found = []
+    for number, (height, width) in enumerate(dict.fromkeys(sizes)):
+        portrait = portraits[number % len(portraits)]
+        more = (max(height - portrait.shape[0], 0), max(width - portrait.shape[1], 0))
+        larger = np.pad(portrait, ((0, more[0]), (0, more[1]), (0, 0)), mode="symmetric")
+        found.append(np.ascontiguousarray(larger[:height, :width]))
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,22 +142,30 @@ class Found:
     reason: str = ""
 
     def skipped_text(self) -> str:
-        """``, 2 files skipped (why)`` or nothing."""
+        """``, 2 files skipped (why the first; also the others' names)`` or nothing."""
         if not self.skipped:
             return ""
         plural = "s" if len(self.skipped) > 1 else ""
-        return f", {len(self.skipped)} file{plural} skipped ({self.reason})"
+        others = printable(", ".join(self.skipped[1:]))
+        also = f"; also {others}" if others else ""
+        return f", {len(self.skipped)} file{plural} skipped ({self.reason}{also})"
 
 
 def photo_files(folder: Path) -> Iterator[Path]:
     """Files of a folder that are not hidden, by name; folders inside it are left alone.
 
     Raises:
-        RidError: no such folder.
+        RidError: no such folder, or one that cannot be read.
     """
-    if not folder.is_dir():
-        raise RidError(f"{folder}: no such folder of photos")
-    yield from sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    try:
+        with os.scandir(folder) as entries:
+            # A link that leads nowhere stays in: opening it says what is wrong with it.
+            names = [e.name for e in entries if not e.name.startswith(".") and not e.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        raise RidError(f"{folder}: no such folder of photos") from None
+    except OSError as error:
+        raise RidError(f"{folder}: cannot be read ({error.strerror or error})") from None
+    yield from (folder / name for name in sorted(names))
 
 
 def read_folder(

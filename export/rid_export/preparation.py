@@ -15,7 +15,7 @@ import numpy as np
 from rid_core.errors import RidError
 from rid_export import parity
 from rid_export.calibration import Calibration, Material, make_calibration
-from rid_export.portraits import Portraits, gate_portraits
+from rid_export.portraits import Portraits, gate_portraits, of_many_sizes
 from rid_export.spec import ExportSpec
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Preparation:
         self._surrogate = surrogate
         self._shift: LatentShift | None = None
         self._portraits: dict[int, Portraits] = {}
-        self._references: dict[int, parity.Reference] = {}
+        self._references: dict[tuple[int, bool], parity.Reference] = {}
         self._calibrations: dict[tuple[str, int, int], Calibration] = {}
         self._materials: dict[tuple[object, ...], Path] = {}
 
@@ -67,29 +67,26 @@ class Preparation:
         return self._portraits[side]
 
     def reference(self, spec: ExportSpec) -> parity.Reference:
-        """The float32 network's answers on them.
+        """The float32 network's answers on them; of many sizes if the file takes any.
 
         Raises:
             RidError: they are not finite, or the network is untrained.
         """
-        if spec.resolution not in self._references:
+        key = (spec.resolution, spec.dynamic)
+        if key not in self._references:
             portraits = self.portraits(spec)
             self._notify(f"running {self._runtime.preset} in torch on {portraits.origin}")
-            reference = parity.make_reference(self._predict, portraits.images, self._runtime.levels)
+            images = [*portraits.images]
+            if spec.dynamic:
+                images += of_many_sizes(images, self._runtime.stride)
+            reference = parity.make_reference(self._predict, images, self._runtime.levels)
             if self._surrogate is not None:
                 from rid_export.shift import LatentShift
 
                 self._shift = self._shift or LatentShift(self._surrogate, self._runtime.levels)
                 reference = dataclasses.replace(reference, shift=self._shift)
-            self._references[spec.resolution] = reference
-        return self._references[spec.resolution]
-
-    def oblong(self, spec: ExportSpec) -> parity.Reference:
-        """A reference of another shape, for files that take any: two portraits, less wide."""
-        stride = self._runtime.stride
-        width = max(spec.resolution * 3 // 4 // stride * stride, stride)
-        images = [np.ascontiguousarray(i[:, :width]) for i in self.portraits(spec).images[:2]]
-        return parity.make_reference(self._predict, images, self._runtime.levels)
+            self._references[key] = reference
+        return self._references[key]
 
     def _predict(self, image: np.ndarray) -> np.ndarray:
         return self._runtime.run(image)["delta"]

@@ -82,7 +82,8 @@ def _row(result: Result) -> tuple[str, ...]:
     )
 
 
-def as_json(results: Sequence[Result]) -> str:
-    """A JSON document with every figure and its threshold."""
+def as_json(results: Sequence[Result], left_out: Sequence[str] = ()) -> str:
+    """A JSON document with every figure and its threshold, and what was left out and why."""
     rows = [dataclasses.asdict(result) | {"file": str(result.file)} for result in results]
-    return json.dumps({"schema": 1, "artefacts": rows}, indent=2, allow_nan=False)
+    document = {"schema": 1, "artefacts": rows, "left_out": list(left_out)}
+    return json.dumps(document, indent=2, allow_nan=False)

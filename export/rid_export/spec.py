@@ -21,6 +21,7 @@ OUTPUTS = ("protected", "delta")
 LAYOUTS = ("nhwc", "nchw")
 IO = ("float32", "uint8")
 NOISE = "noise"
+DEFAULT_RESOLUTION = 512
 MAX_RESOLUTION = 4096
 MAX_SAMPLES = 4096
 
@@ -35,6 +36,8 @@ class ExportSpec:
     'rid-s.tflite'
     >>> ExportSpec(target="onnx", precision="int8").file_name("rid-s", ".onnx")
     'rid-s.int8.onnx'
+    >>> ExportSpec("onnx", resolution=256, io="uint8").file_name("rid-s", ".onnx")
+    'rid-s.256px.uint8.onnx'
     >>> ExportSpec.from_json(ExportSpec(target="onnx").to_json()) == ExportSpec(target="onnx")
     True
 
@@ -56,7 +59,7 @@ class ExportSpec:
 
     target: str
     precision: str = "fp32"
-    resolution: int = 512
+    resolution: int = DEFAULT_RESOLUTION
     outputs: tuple[str, ...] = OUTPUTS
     layout: str = ""
     io: str = "float32"
@@ -95,6 +98,10 @@ class ExportSpec:
         Raises:
             RidError: it does not fit; the nearest that do are named.
         """
+        if fixed_size is not None and self.dynamic:
+            raise RidError(
+                f"{preset} works at {fixed_size} x {fixed_size} only: leave --dynamic out"
+            )
         if fixed_size is not None and self.resolution != fixed_size:
             raise RidError(
                 f"{preset} works at {fixed_size} x {fixed_size} only: --resolution {fixed_size}"
@@ -113,9 +120,20 @@ class ExportSpec:
         return self.precision in ACTIVATION_BITS
 
     def file_name(self, stem: str, suffix: str) -> str:
-        """Name of the file: ``rid-s.tflite``, or ``rid-s.int8.tflite``; fp32 has no infix."""
-        infix = "" if self.precision == "fp32" else f".{self.precision}"
-        return f"{stem}{infix}{suffix}"
+        """Name of the file: every setting that is not the default is in it.
+
+        So files of different kinds can lie in one folder: ``rid-s.tflite``, ``rid-s.int8.tflite``,
+        ``rid-s.256px.int8.uint8.tflite``, ``rid-s.dynamic.onnx``.
+        """
+        infixes = (
+            "" if self.resolution == DEFAULT_RESOLUTION else f"{self.resolution}px",
+            "" if self.precision == "fp32" else self.precision,
+            "" if self.io == "float32" else self.io,
+            self.layout,
+            "dynamic" if self.dynamic else "",
+            "" if set(self.outputs) == set(OUTPUTS) else "-".join(self.outputs),
+        )
+        return ".".join((stem, *filter(None, infixes))) + suffix
 
     def label(self) -> str:
         """For people: ``tflite fp32``."""

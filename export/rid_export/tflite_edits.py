@@ -1,4 +1,8 @@
-"""Edits of a TFLite model that its converter and its quantizer leave to do."""
+"""Edits of a TFLite model that its converter and its quantizer leave to do.
+
+Each puts right what it recognises and leaves everything else alone, tensors of any rank included: a
+transformer's tokens have three axes, its attention five.
+"""
 
 from __future__ import annotations
 
@@ -101,8 +105,9 @@ def split_sums(graph: Graph) -> int:
             continue
         x, constant = (int(t) for t in operator.inputs)
         value = graph.constant(constant)
-        uses = sum(constant in each.inputs for each in graph.operators)
-        if value is None or value.ndim != 4 or min(value.shape[1:3]) < 3 or uses > 1:
+        if value is None or value.ndim != 4 or min(value.shape[1:3]) < 3:
+            continue
+        if len(_readers(graph, constant)) > 1:
             continue
         rows = value[:, :, :1]
         columns = value[:, :1] - rows[:, :1]
@@ -159,15 +164,29 @@ def own_biases(graph: Graph, weights: Mapping[str, np.ndarray]) -> None:
     for operator in layers:
         bias, output = int(operator.inputs[2]), int(operator.outputs[0])
         stored, wanted = graph.constant(bias), weights.get(f"{graph.name(output)}.bias")
-        readers = [each for each in graph.operators if output in each.inputs]
+        readers = _readers(graph, output)
         if stored is None or wanted is None or [graph.kind(each) for each in readers] != ["ADD"]:
             continue
-        (other,) = (int(t) for t in readers[0].inputs if t != output)
-        both = graph.constant(other)
-        if both is None or operator.builtinOptions.fusedActivationFunction:
+        if operator.builtinOptions.fusedActivationFunction or stored.shape != wanted.shape:
             continue
+        inputs = [int(t) for t in readers[0].inputs]
+        other = inputs[1 - inputs.index(output)]
+        both = graph.constant(other)
+        if both is None or both.shape[-1:] != wanted.shape:
+            continue  # nothing of the layer's can be in it
+        rest = graph.add_buffer(both - (wanted - stored))
+        if len(_readers(graph, other)) > 1:
+            other = graph.add_tensor(f"{graph.name(other)}.{graph.name(output)}", other)
+            readers[0].inputs = np.array(
+                [output if t == output else other for t in inputs], np.int32
+            )
         graph.tensors[bias].buffer = graph.add_buffer(wanted)
-        graph.tensors[other].buffer = graph.add_buffer(both - (wanted - stored))
+        graph.tensors[other].buffer = rest
+
+
+def _readers(graph: Graph, tensor: int) -> list[Any]:
+    """Operators that take a tensor."""
+    return [operator for operator in graph.operators if tensor in operator.inputs]
 
 
 def shuffle_at_once(graph: Graph) -> int:
@@ -189,16 +208,17 @@ def shuffle_at_once(graph: Graph) -> int:
             continue
         first, middle, last = three
         source, result = int(first.inputs[0]), int(last.outputs[0])
-        _, height, width, channels = graph.shape(source)
-        block = graph.shape(result)[1] // height
-        rows = [height, width, block, channels // block]
+        inside = [int(first.outputs[0]), int(middle.outputs[0])]
+        chained = [int(middle.inputs[0]), int(last.inputs[0])] == inside
+        if not chained or any(len(_readers(graph, tensor)) > 1 for tensor in inside):
+            continue
+        block = _block(graph, source, inside[0], result)
         order = graph.constant(int(middle.inputs[1]))
         if (
-            graph.shape(int(first.outputs[0])) != rows
+            block is None
             or order is None
             or order.tolist() != [0, 2, 1, 3]
             or graph.tensors[source].type == schema.TensorType.INT16
-            or graph.shape(result) != [1, height * block, width * block, channels // block**2]
         ):
             continue
         shuffle = graph.new_operator("DEPTH_TO_SPACE", [source], [result])
@@ -208,6 +228,24 @@ def shuffle_at_once(graph: Graph) -> int:
         operators[index : index + 3] = [shuffle]
         done += 1
     return done
+
+
+def _block(graph: Graph, source: int, rows: int, result: int) -> int | None:
+    """Side of the squares that channels become, if these tensors' sizes are those of a shuffle.
+
+    A shuffle takes [1, H, W, C], moves [H, W, block, C / block] and gives
+    [1, H * block, W * block, C / block^2].
+    """
+    before, after = graph.shape(source), graph.shape(result)
+    if len(before) != 4 or len(after) != 4 or before[0] != 1:
+        return None
+    _, height, width, channels = before
+    block = after[1] // max(height, 1)
+    if block < 2 or channels % block**2:
+        return None
+    moved = [height, width, block, channels // block]
+    square = [1, height * block, width * block, channels // block**2]
+    return block if graph.shape(rows) == moved and after == square else None
 
 
 def clamp_in_two(graph: Graph) -> int:
@@ -221,12 +259,20 @@ def clamp_in_two(graph: Graph) -> int:
     from ai_edge_litert import schema_py_generated as schema
 
     makers = {int(t): each for each in graph.operators for t in each.outputs}
+    ends = {int(entry.tensorIndex) for entry in graph.ends()}
     done = 0
     for index, operator in enumerate(graph.operators):
-        source = int(operator.inputs[0])
-        if graph.kind(operator) != "RELU_0_TO_1" or graph.kind(makers[source]) != "ADD":
+        if graph.kind(operator) != "RELU_0_TO_1":
             continue
-        makers[source].builtinOptions.fusedActivationFunction = schema.ActivationFunctionType.RELU
+        source = int(operator.inputs[0])
+        maker = makers.get(source)
+        if maker is None or graph.kind(maker) != "ADD":
+            continue
+        if maker.builtinOptions.fusedActivationFunction or source in ends:
+            continue
+        if len(_readers(graph, source)) > 1:
+            continue
+        maker.builtinOptions.fusedActivationFunction = schema.ActivationFunctionType.RELU
         one = graph.add_tensor(
             "one", source, shape=np.array([1], np.int32), buffer=graph.add_buffer(np.ones(1, "f4"))
         )

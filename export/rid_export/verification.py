@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from rid_core.artifact import FORMATS, ArtifactMetadata, Parity, check_digest, read_metadata
 from rid_core.errors import RidError
@@ -17,7 +14,6 @@ from rid_export.opening import needs_extra, open_runners, target_of
 
 if TYPE_CHECKING:
     from rid_core.runtimes.torch_runtime import TorchRuntime
-    from rid_export.registry import Runner
 
 
 @dataclass(frozen=True)
@@ -29,12 +25,14 @@ class Verification:
         checkpoint: what it was held against.
         metadata: what the file says of itself.
         parity: one entry per runtime.
+        sizes: height and width at which it was run.
     """
 
     path: Path
     checkpoint: Path
     metadata: ArtifactMetadata
     parity: tuple[Parity, ...]
+    sizes: tuple[tuple[int, int], ...]
 
 
 def verify(
@@ -71,58 +69,34 @@ def verify(
     with needs_extra():
         target.inspect(path, metadata)
     runners = open_runners(target, path)
-    reference = reference_of(torch_runtime, metadata.resolution, notify)
+    reference = reference_of(torch_runtime, metadata, notify)
     outputs = tuple(info.name for info in metadata.outputs)
     rounded = target.rounded or "uint8" in {info.dtype for info in metadata.outputs}
     bounds = parity.thresholds(metadata.precision, metadata.levels, rounded=rounded)
     entries = []
     for runner in runners:
         notify(f"running it in {runner.name}")
-        with _refusals_of(runner):
-            entries.append(parity.gate(runner, reference, bounds, outputs))
-            if metadata.dynamic and len(entries) == 1:
-                parity.gate(runner, _oblong(reference, metadata.stride), bounds, outputs)
-    return Verification(path, checkpoint, metadata, tuple(entries))
+        entries.append(parity.gate(runner, reference, bounds, outputs))
+    return Verification(path, checkpoint, metadata, tuple(entries), reference.sizes)
 
 
 def reference_of(
-    torch_runtime: TorchRuntime, resolution: int, notify: Callable[[str], None]
+    torch_runtime: TorchRuntime, metadata: ArtifactMetadata, notify: Callable[[str], None]
 ) -> parity.Reference:
-    """The float32 network's answers on the gate's portraits.
+    """The float32 network's answers on the gate's portraits, of many sizes if the file takes any.
 
     Raises:
         RidError: the network does not work at that resolution, or is untrained.
     """
-    from rid_export.portraits import bundled_portraits
+    from rid_export.portraits import bundled_portraits, of_many_sizes
 
     notify(f"running {torch_runtime.preset} in torch on the portraits")
+    images = bundled_portraits(metadata.resolution)
+    if metadata.dynamic:
+        images += of_many_sizes(images, metadata.stride)
     return parity.make_reference(
-        lambda image: torch_runtime.run(image)["delta"],
-        bundled_portraits(resolution),
-        torch_runtime.levels,
+        lambda image: torch_runtime.run(image)["delta"], images, torch_runtime.levels
     )
-
-
-@contextlib.contextmanager
-def _refusals_of(runner: Runner) -> Iterator[None]:
-    """One line of what a runtime raises over a file that it opened and cannot run."""
-    try:
-        yield
-    except RidError:
-        raise
-    except Exception as error:  # noqa: BLE001 - runtimes raise all kinds
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise RidError(
-            f"{runner.name} cannot run it, so its metadata (sizes, types) are not about this "
-            f"network, or it is damaged: {reason}"
-        ) from None
-
-
-def _oblong(reference: parity.Reference, stride: int) -> parity.Reference:
-    """Two portraits in another shape, for files that take any: a quarter less wide."""
-    width = max(reference.portraits[0].shape[1] * 3 // 4 // stride * stride, stride)
-    images = [np.ascontiguousarray(image[:, :width]) for image in reference.portraits[:2]]
-    return parity.make_reference(reference.predict, images, reference.levels)
 
 
 def check_claims(
@@ -160,4 +134,10 @@ def check_claims(
             raise RidError(
                 f"{path}: its metadata contradicts itself: {info.name} is {list(info.shape)}, but "
                 f"{size} pixels in {metadata.layout} are {list(square)}; export it again"
+            )
+    for height, width in metadata.sizes:
+        if (height, width) != (size, size) and not metadata.dynamic:
+            raise RidError(
+                f"{path}: its metadata contradicts itself: it takes {size} x {size} pixels only, "
+                f"and says that it was proved at {height} x {width}; export it again"
             )

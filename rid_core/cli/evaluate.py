@@ -7,6 +7,7 @@ import click
 from rid_core.cli.common import CONTEXT, run, version_option
 from rid_core.cli.evaluation_judges import judges
 from rid_core.cli.evaluation_large_photos import large_photos
+from rid_core.cli.evaluation_look import look
 from rid_core.cli.evaluation_personalize import personalize
 from rid_core.cli.evaluation_report import report as report_command
 from rid_core.cli.evaluation_robustness import robustness
@@ -19,6 +20,7 @@ def group() -> None:
     """Measure what a defender does, and how visible it is."""
 
 
+group.add_command(look)
 group.add_command(shift)
 group.add_command(judges)
 group.add_command(robustness)

@@ -19,6 +19,8 @@ _EPILOG = """\b
 Examples:
   rid-eval personalize --surrogate weights/face-ldm --people ../shared/data/people \\
       -o runs/personalize
+  rid-eval personalize --surrogate weights/face-ldm --people ../shared/data/people \
+      --transfer weights/taesd --transfer weights/taesd3 --equal-look -o runs/equal
   rid-eval personalize --surrogate SD-FOLDER --preset paper --method lora --no-align \\
       --people my-people/ -o runs/sd --device cuda
 Two processes share the work, a third call merges it (the same command without --shard):
@@ -77,8 +79,21 @@ What is left after a messenger:
     default=("aspl", "photoguard"),
     show_default=True,
     metavar="METHOD",
-    help="Slow methods of rid-train pairs beside it, or none; repeatable.",
+    help="Slow methods of rid-train pairs beside it, or none, on the attacked model; repeatable.",
 )
+@click.option(
+    "--transfer",
+    multiple=True,
+    metavar="FILE|FOLDER",
+    help="Encoder or diffusion model that the slow methods also attack, all of these at once, "
+    "without knowing the attacked model; repeatable.",
+)
+@click.option(
+    "--equal-look",
+    is_flag=True,
+    help="Also scale the slow methods to the JOD of the first defender's photos.",
+)
+@click.option("--signs-bound", is_flag=True, help="Also random signs of the full bound.")
 @click.option(
     "--mixed",
     "shares",
@@ -150,8 +165,10 @@ def personalize(**options: Any) -> None:
     marks its JSON "attack": "broken" and exits with 1, unless --force is given.
 
     Protections are put on photos at the size at which the attacker trains, and rounded to 8 bits.
-    For each person and set: clean, each --defender, each --against, random signs of the same bound,
-    and noise with the spectrum and the values of the first defender's perturbation.
+    For each person and set: clean, each --defender, each --against (METHOD on the attacked model,
+    METHOD-transfer on --transfer, with --equal-look METHOD-look and METHOD-transfer-look), signs:
+    random signs at the strength at which photos have the JOD of the first defender's, and noise
+    with the spectrum and the values of the first defender's perturbation.
     """
     # Asked for by cuBLAS, before a GPU is used, for the same result every time.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -187,6 +204,8 @@ def _run(options: dict[str, Any]) -> bool:
     folders = list_people(request.people, request.limit)
     with tqdm(total=len(folders), desc="People", disable=quiet) as bar:
         opened = open_study(request, bar.update)
+    for line in opened.left_out:
+        click.echo(line, err=True)
     study = opened.study
     start = not options["finished"]
     if start and not options["yes"]:
@@ -233,7 +252,8 @@ def _request(options: dict[str, Any]) -> Request:
     shortcuts = {key: options[key] for key in ("steps", "batch", "lr", "samples", "guidance")
                  if options[key] is not None}  # fmt: skip
     same = ("surrogate", "people", "output", "method", "preset", "shares", "levels", "channel",
-            "sets", "photos", "limit", "aligned", "seed", "device")  # fmt: skip
+            "sets", "photos", "limit", "aligned", "seed", "device", "transfer", "equal_look",
+            "signs_bound")  # fmt: skip
     return Request(
         **{name: options[name] for name in same},
         changes={**shortcuts, **dict(map(split_assignment, options["changes"]))},

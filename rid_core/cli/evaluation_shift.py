@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from rid_core.errors import MissingExtraError, RidError
 
 if TYPE_CHECKING:
     from rid_core.budget import Budget
+    from rid_core.checkpoint import ModelCard
+    from rid_core.defenders import Defender
     from rid_core.evaluation.shift import Protection
     from rid_core.surrogates import Surrogate
 
@@ -32,7 +35,7 @@ Examples:
 @click.option("--images", required=True, type=click.Path(path_type=Path), help="Portraits.")
 @click.option("--pattern", default="*", show_default=True, help="Which files of the folder.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many images.")
-@click.option("--size", default=256, show_default=True, help="Side to scale and crop to, pixels.")
+@click.option("--size", default=512, show_default=True, help="Side to scale and crop to, pixels.")
 @click.option(
     "--surrogate",
     "surrogates",
@@ -42,7 +45,19 @@ Examples:
     help="Encoder of the TAESD family, or a whole diffusion model, whose training loss is then "
     "measured too; repeatable.",
 )
-@click.option("--levels", type=int, help="Bound in 8-bit levels (default: the checkpoint's).")
+@click.option(
+    "--levels",
+    type=click.IntRange(1, 255),
+    help="Bound in 8-bit levels [default: the checkpoint's].",
+)
+@click.option(
+    "--look",
+    default=9.8,
+    show_default=True,
+    type=click.FloatRange(0, 10, max_open=True),
+    metavar="JOD",
+    help="Quality at which protections are compared; 10 is no visible difference.",
+)
 @click.option(
     "--against",
     "peers",
@@ -60,7 +75,6 @@ Examples:
 )
 @click.option("--device", default="cpu", show_default=True, help="Where to compute: cpu, cuda …")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures.")
-@click.option("--spectrum", type=click.Path(path_type=Path), help="Draw the spectra (PNG).")
 @click.option("--update-card", is_flag=True, help="Write the figures into the checkpoints' cards.")
 def shift(
     checkpoints: tuple[str, ...],
@@ -70,36 +84,105 @@ def shift(
     size: int,
     surrogates: tuple[str, ...],
     levels: int | None,
+    look: float,
     peers: tuple[str, ...],
     changes: tuple[str, ...],
     device: str,
     json_path: Path | None,
-    spectrum: Path | None,
     update_card: bool,
 ) -> None:
-    """Relative latent shift against random signs, plain and after JPEG 75 and 0.5 x resize.
+    """Relative latent shift and effect: plain, after JPEG 75, and after 0.5 x resize and back.
 
-    CHECKPOINTS are files or bundled presets. After the channel two ratios to random signs stand in
-    brackets: of the shift from the clean photo after the same channel, and from the original. With
-    --against a second table holds each checkpoint against each slow method: shift after the same
-    channel as a multiple of the method's, SSIM as a difference, and the rise of a diffusion model's
-    training loss as a share of the method's.
+    CHECKPOINTS are files or bundled presets. The shift is at full strength. In brackets stands the
+    effect: the shift at the strength at which the protection has the JOD of --look, over that of
+    random signs of the same JOD.
     """
     try:
         from rid_core.evaluation import shift as measures
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "a package", "train") from None
-    from rid_core.budget import Budget
-    from rid_core.checkpoint import (
-        find_checkpoint,
-        load_checkpoint,
-        save_checkpoint,
-        weights_digest,
-    )
+    from rid_core.checkpoint import find_checkpoint, save_checkpoint
     from rid_core.evaluation.devices import device_named
     from rid_core.evaluation.results import result, rounded, write_result
-    from rid_core.evaluation.spectrum import plot_spectra
-    from rid_core.surrogates import open_surrogate
+    from rid_core.surrogates import distils, open_surrogate
+
+    place = device_named(device)
+    encoders = [open_surrogate(path) for path in surrogates]
+    for encoder in encoders:
+        encoder.to(place)  # type: ignore[attr-defined]
+    opened = open_protections(checkpoints, levels, peers, changes, encoders)
+    batch = measures.load_images(images, pattern, size, limit)
+    if not batch:
+        raise RidError(f"{images}: no portrait matches {pattern!r}")
+    photos = [image.to(place) for image in batch.values()]
+    with click.progressbar(length=len(opened.protections) * len(batch), label="Measuring") as bar:
+        rows = measures.measure(
+            opened.protections, photos, encoders, opened.budget, look, lambda: bar.update(1)
+        )
+    click.echo(measures.table(rows, opened.budget, look))
+    floor = rows[measures.FLOOR]
+    report = result(
+        "relative latent shift",
+        images={"folder": images.name, "pattern": pattern, "count": len(batch), "size": size},
+        levels=opened.budget.levels,
+        look=look,
+        device=str(place),
+        encoders={encoder.name: distils(encoder.name) for encoder in encoders},
+        against=opened.about,
+        weights=opened.weights,
+        rows={
+            label: {**dataclasses.asdict(row), "effect": measures.effect(row, floor)}
+            for label, row in rows.items()
+        },
+    )
+    if json_path is not None:
+        write_result(json_path, report)
+    if update_card:
+        for name, label in opened.labels.items():
+            defender, card = opened.loaded[name]
+            key = f"shift at {size}, {len(batch)} portraits, {opened.budget.levels} levels"
+            figures = {**card.figures, key: rounded(report["rows"][label])}
+            fresh = dataclasses.replace(card, figures=figures)
+            save_checkpoint(find_checkpoint(name), defender.cpu(), fresh)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Protections to measure, and what each is.
+
+    Attributes:
+        protections: by label; random signs first, then slow methods, then defenders.
+        budget: the bound of all.
+        loaded: defenders with their cards, by the name that was given.
+        labels: of the defenders, by that name.
+        weights: digests of their weights by label.
+        about: what each slow method is, by label.
+    """
+
+    protections: dict[str, Protection]
+    budget: Budget
+    loaded: dict[str, tuple[Defender, ModelCard]]
+    labels: dict[str, str]
+    weights: dict[str, str]
+    about: dict[str, dict[str, Any]]
+
+
+def open_protections(
+    checkpoints: tuple[str, ...],
+    levels: int | None,
+    peers: tuple[str, ...],
+    changes: tuple[str, ...],
+    encoders: list[Surrogate],
+) -> Opened:
+    """Load defenders and make ready what they are held against.
+
+    Raises:
+        RidError: one cannot be loaded, their bounds differ and none is given, or a slow method is
+            unknown or has nothing to attack.
+    """
+    from rid_core.budget import Budget
+    from rid_core.checkpoint import find_checkpoint, load_checkpoint, weights_digest
+    from rid_core.evaluation import shift as measures
 
     stems = [Path(name).stem for name in checkpoints]
     # Checkpoints of several runs have one name: then the paths tell them apart.
@@ -110,55 +193,12 @@ def shift(
     if len(bounds) > 1:
         raise RidError(f"the checkpoints have different bounds, {sorted(bounds)}; give --levels")
     budget = Budget(bounds.pop())
-    place = device_named(device)
-    encoders = [open_surrogate(path) for path in surrogates]
-    for encoder in encoders:
-        encoder.to(place)  # type: ignore[attr-defined]
     slow, about = _slow(peers, changes, encoders, budget)
-    batch = measures.load_images(images, pattern, size, limit)
-    if not batch:
-        raise RidError(f"{images}: no portrait matches {pattern!r}")
-
-    protections: dict[str, Protection] = {"random": measures.random_signs, **slow}
+    protections: dict[str, Protection] = {measures.FLOOR: measures.random_signs, **slow}
     for name, (defender, _) in loaded.items():
         protections[labels[name]] = measures.defender_protection(defender)
-    photos = [image.to(place) for image in batch.values()]
-    with click.progressbar(length=len(protections) * len(batch), label="Measuring") as bar:
-        found = measures.measure(protections, photos, encoders, budget, lambda: bar.update(1))
-    rows = {label: row for label, (row, _) in found.items()}
-    spectra = {label: power for label, (_, power) in found.items()}
-    click.echo(measures.table(rows))
-    ratios = {
-        peer: {labels[name]: measures.compare(rows[labels[name]], rows[peer]) for name in loaded}
-        for peer in about
-    }
-    for peer, compared in ratios.items():
-        click.echo(f"\nagainst {peer} on {about[peer]['attacks']}")
-        click.echo(measures.comparison_table(compared))
-    report = result(
-        "relative latent shift",
-        images={"folder": images.name, "pattern": pattern, "count": len(batch), "size": size},
-        levels=budget.levels,
-        device=str(place),
-        encoders=[encoder.name for encoder in encoders],
-        against=about,
-        weights={labels[n]: weights_digest(d)[:16] for n, (d, _) in loaded.items()},
-        rows={label: dataclasses.asdict(row) for label, row in rows.items()},
-        ratios={peer: {label: dataclasses.asdict(one) for label, one in compared.items()}
-                for peer, compared in ratios.items()},
-    )  # fmt: skip
-    if json_path is not None:
-        write_result(json_path, report)
-    if spectrum is not None:
-        plot_spectra(spectra, spectrum)
-    if update_card:
-        for name, (defender, card) in loaded.items():
-            row = rounded(report["rows"][labels[name]])
-            floor = rounded(report["rows"]["random"]["shift"])
-            key = f"shift at {size}, {len(batch)} portraits, {budget.levels} levels"
-            figures = {**card.figures, key: {**row, "random": floor}}
-            fresh = dataclasses.replace(card, figures=figures)
-            save_checkpoint(find_checkpoint(name), defender.cpu(), fresh)
+    weights = {labels[n]: weights_digest(d)[:16] for n, (d, _) in loaded.items()}
+    return Opened(protections, budget, loaded, labels, weights, about)
 
 
 def _slow(
@@ -178,6 +218,8 @@ def _slow(
     protections, about = {}, {}
     for name, changed in given.items():
         settings = settings_of(name, changed)
+        if not encoders:
+            raise RidError(f"--against {name} needs a --surrogate to attack")
         surrogate = first_attackable(name, encoders)
         label = f"{name}-{settings['steps']}" if "steps" in settings else name
         protections[label] = slow_protection(name, surrogate, budget, settings)

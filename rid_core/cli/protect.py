@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,13 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rid_core.cli.common import CONTEXT, run, version_option
-from rid_core.errors import RidError
+from rid_core.cli.common import CONTEXT, Console, run, silent_libraries, version_option
+from rid_core.cli.plan import (
+    Failure,
+    Job,
+    identities,
+    is_folder,
+    make_plan,
+    modified,
+    without_clashes,
+)
+from rid_core.errors import RidError, printable
 
 if TYPE_CHECKING:
     from rid_core.protect import Outcome
-
-_MARK = ".protected"
 
 _EPILOG = """\b
 Examples:
@@ -35,24 +41,17 @@ Exit code: 0 all protected or already there, 1 something failed, 2 wrong usage, 
 """
 
 
-@dataclass(frozen=True)
-class _Job:
-    source: Path
-    target: Path
-    comparison: Path | None = None
-
-    @property
-    def outputs(self) -> list[Path]:
-        return [self.target] if self.comparison is None else [self.target, self.comparison]
-
-
 @dataclass
 class _Results:
     """What became of the photos, by what is said at the end."""
 
     protected: list[Outcome] = field(default_factory=list)
-    skipped: list[_Job] = field(default_factory=list)
-    failed: list[tuple[_Job, str]] = field(default_factory=list)
+    skipped: list[Job] = field(default_factory=list)
+    failed: list[Failure] = field(default_factory=list)
+
+    def fail(self, job: Job, error: RidError) -> None:
+        """Note that a photo could not be protected."""
+        self.failed.append(Failure(job.source, str(error), job.target))
 
 
 @click.command(context_settings=CONTEXT, epilog=_EPILOG)
@@ -61,9 +60,12 @@ class _Results:
 @click.option("--model", default="rid-s", show_default=True, help="Preset, or a model file.")
 @click.option("--levels", type=int, help="Largest change of a colour value (1-255) [model's own].")
 @click.option("--strength", type=float, default=1.0, show_default=True, help="Share of it, (0, 1].")
-@click.option("--quality", type=int, help="1-100 for JPEG, HEIC [95] and WebP [lossless].")
+@click.option("--quality", type=int, help="1-100 for JPEG, HEIC, AVIF [95] and WebP [lossless].")
 @click.option(
-    "--format", "form", type=click.Choice(["jpg", "png", "webp", "heic"]), help="Convert."
+    "--format",
+    "form",
+    type=click.Choice(["jpg", "png", "webp", "heic", "avif", "tif"]),
+    help="Convert.",
 )
 @click.option(
     "--compare",
@@ -92,30 +94,42 @@ def command(
     threads: int | None,
     as_json: bool,
 ) -> int:
-    """Add a bounded, hardly visible perturbation to photos of people.
+    """Add a bounded perturbation to photos of people.
 
     Without -o, NAME.protected.EXT is written beside each photo. An original is never replaced. One
     photo whose output exists is an error; of several, those whose output exists and is newer are
     skipped, so an interrupted run goes on where it stopped. --overwrite does all of them anew.
+
+    Of a folder, hidden files and NAME.protected.EXT are passed over. Every other picture that is
+    not protected, and every folder that cannot be read, is named and counts as failed.
     """
-    batch = len(inputs) > 1 or Path(inputs[0]).is_dir()
-    jobs = _plan([Path(path) for path in inputs], output, form, recursive)
+    jobs, failures = make_plan(inputs, output, form, recursive)
+    batch = len(inputs) > 1 or is_folder(inputs[0])
     if compare is not None:
         if batch:
             raise RidError("--compare goes with one photo, not with several or a folder")
-        jobs = [replace(jobs[0], comparison=Path(compare))]
-    _check_targets(jobs)
+        jobs = [replace(job, comparison=Path(compare)) for job in jobs]
+    jobs, clashes = without_clashes(jobs)
+    if not jobs and len(failures) == 1 and not as_json:
+        raise RidError(failures[0].line)
 
     from rid_core import photo
     from rid_core.budget import DEFAULT_LEVELS, Budget
 
     photo.check_quality(quality)
     if not batch:
-        for path in jobs[0].outputs:
+        for path in (path for job in jobs for path in job.outputs):
             photo.format_of(path)
     Budget(DEFAULT_LEVELS if levels is None else levels, strength)
-    results = _Results()
-    todo = [job for job in jobs if overwrite or not _settled(job, batch, results)]
+    results = _Results(failed=failures + clashes)
+    todo = []
+    for job in jobs:
+        try:
+            if overwrite or not _is_settled(job, batch, results):
+                todo.append(job)
+        except RidError as error:
+            results.fail(job, error)
+    console = Console()
     if todo:
         from rid_core.protect import protect_file
         from rid_core.runtimes import load_runtime
@@ -123,130 +137,76 @@ def command(
         runtime = load_runtime(model, threads=threads)
         budget = Budget(runtime.levels if levels is None else levels, strength)
         bar = batch and sys.stderr.isatty()
+        written: set[Hashable] = set()
         with _progress(todo, bar) as queue:
             for job in queue:
                 try:
-                    outcome = protect_file(
-                        job.source,
-                        job.target,
-                        runtime,
-                        budget,
-                        quality=quality,
-                        strip_gps=strip_gps,
-                        comparison=job.comparison,
-                    )
+                    if identities(job.target) & written:
+                        raise RidError(f"{job.target} was just written for another photo")
+                    with silent_libraries():
+                        outcome = protect_file(
+                            job.source,
+                            job.target,
+                            runtime,
+                            budget,
+                            quality=quality,
+                            strip_gps=strip_gps,
+                            comparison=job.comparison,
+                        )
                 except RidError as error:
-                    results.failed.append((job, str(error)))
+                    results.fail(job, error)
                 else:
+                    written |= identities(job.target)
                     results.protected.append(outcome)
                     if not bar and not as_json:
-                        _say(outcome)
+                        _say(console, outcome)
         if bar and not as_json:
             for outcome in results.protected:
-                _say(outcome)
-    for _, reason in results.failed:
-        click.echo(f"error: {reason}" if not batch else f"failed: {reason}", err=True)
+                _say(console, outcome)
+    for failure in results.failed:
+        line = f"failed: {failure.line}" if batch else f"error: {failure.reason}"
+        console.line(line, err=True)
     if as_json:
-        click.echo(json.dumps(_as_json(results), indent=2))
+        console.text(json.dumps(_as_json(results), indent=2))
     elif batch:
-        click.echo(
+        console.line(
             f"protected {len(results.protected)}, skipped {len(results.skipped)} "
             f"(already there), failed {len(results.failed)}"
         )
+    console.check()
     return 1 if results.failed else 0
 
 
-def _plan(inputs: list[Path], output: str | None, form: str | None, recursive: bool) -> list[_Job]:
-    """Which photo goes where.
+def _is_settled(job: Job, batch: bool, results: _Results) -> bool:
+    """Whether nothing is to be done because the output exists.
+
+    A photo of a batch whose output is newer is entered in ``results`` as skipped.
 
     Raises:
-        RidError: folders without photos, or an output that does not fit the inputs.
+        RidError: the output exists and is not the photo's, or cannot be looked at.
     """
-    folder = None
-    if output is not None:
-        ends_in_slash = output.endswith(("/", "\\"))
-        several = len(inputs) > 1 or inputs[0].is_dir()
-        if several or ends_in_slash or Path(output).is_dir():
-            folder = Path(output)
-            if folder.exists() and not folder.is_dir():
-                raise RidError(f"{folder} is a file; for several photos -o names a folder")
-        elif form is not None:
-            raise RidError("--format goes with a folder; for one photo the name after -o decides")
-        else:
-            return [_Job(inputs[0], Path(output))]
-    jobs = []
-    for path in inputs:
-        found = [path]
-        if path.is_dir():
-            found = sorted(_photos(path, recursive, folder))
-            if not found:
-                hint = "" if recursive else "; --recursive looks into its folders"
-                raise RidError(f"{path}: no photos in it{hint}")
-        for source in found:
-            suffix = source.suffix if form is None else f".{form}"
-            if folder is None:
-                target = source.with_name(f"{source.stem}{_MARK}{suffix}")
-            else:
-                inside = source.relative_to(path) if path.is_dir() else Path(source.name)
-                target = folder / inside.with_suffix(suffix)
-            jobs.append(_Job(source, target))
-    return list(dict.fromkeys(jobs))
-
-
-def _photos(folder: Path, recursive: bool, output: Path | None) -> Iterator[Path]:
-    """Photos in a folder: not hidden ones, not our own results, nothing in the output folder."""
-    from rid_core.photo import FORMATS
-
-    skip = output.resolve() if output is not None else None
-    if skip == folder.resolve():
-        skip = None  # in place: refused later, with the reason
-    for path in folder.rglob("*") if recursive else folder.iterdir():
-        inside = path.relative_to(folder)
-        if path.suffix.lower() not in FORMATS or not path.is_file():
-            continue
-        if path.stem.endswith(_MARK) or any(part.startswith(".") for part in inside.parts):
-            continue
-        if skip is not None and skip in path.resolve().parents:
-            continue
-        yield path
-
-
-def _check_targets(jobs: Iterable[_Job]) -> None:
-    """No original is replaced, and no two photos share an output."""
-    sources = {job.source.resolve() for job in jobs}
-    taken: dict[Path, Path] = {}
-    for job in jobs:
-        target = job.target.resolve()
-        if target in sources:
-            raise RidError(f"{job.target} is an original and is not replaced; choose another -o")
-        if target in taken:
-            raise RidError(f"{taken[target]} and {job.source} would both become {job.target}")
-        taken[target] = job.source
-        if job.comparison is not None and job.comparison.resolve() in {*sources, target}:
-            raise RidError(
-                f"{job.comparison} is the photo or its output; --compare needs a name of its own"
-            )
-
-
-def _settled(job: _Job, batch: bool, results: _Results) -> bool:
-    """Whether nothing is to be done because the output exists; says so in ``results``."""
-    there = [path for path in job.outputs if path.exists()]
-    if not there:
+    times = {path: written for path in job.outputs if (written := modified(path)) is not None}
+    if not times:
         return False
+    first = next(iter(times))
     if not batch:
-        results.failed.append((job, f"{there[0]} exists; --overwrite replaces it"))
-    elif (
-        job.source.exists() and job.target.stat().st_mtime_ns < job.source.stat().st_mtime_ns
-    ):  # may be anybody's picture: not ours to replace
-        reason = f"{job.target} exists and is older than {job.source}; --overwrite replaces it"
-        results.failed.append((job, reason))
-    else:
-        results.skipped.append(job)
+        raise RidError(f"{first} exists; --overwrite replaces it")
+    taken = _time_of(job.source)
+    if taken is not None and times[first] < taken:  # may be anybody's picture: not ours to replace
+        raise RidError(f"{first} exists and is older than {job.source}; --overwrite replaces it")
+    results.skipped.append(job)
     return True
 
 
+def _time_of(photo: Path) -> int | None:
+    try:
+        return photo.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
 @contextmanager
-def _progress(jobs: list[_Job], shown: bool) -> Iterator[Iterable[_Job]]:
+def _progress(jobs: list[Job], shown: bool) -> Iterator[Iterable[Job]]:
     if not shown:
         yield jobs
         return
@@ -255,22 +215,22 @@ def _progress(jobs: list[_Job], shown: bool) -> Iterator[Iterable[_Job]]:
         label="protecting",
         file=sys.stderr,
         show_pos=True,
-        item_show_func=lambda job: job.source.name if job else "",
+        item_show_func=lambda job: printable(job.source.name) if job else "",
     ) as bar:
         yield bar
 
 
-def _say(outcome: Outcome) -> None:
-    click.echo(
+def _say(console: Console, outcome: Outcome) -> None:
+    console.line(
         f"{outcome.source} -> {outcome.target}  {outcome.width} x {outcome.height}  "
         f"{outcome.seconds:.1f} s  at most {outcome.max_levels} levels  {outcome.psnr:.1f} dB"
     )
     for note in outcome.notes:
-        click.echo(f"  note: {note}")
+        console.line(f"  note: {note}")
 
 
 def _as_json(results: _Results) -> dict[str, Any]:
-    """For machines; a ``psnr`` of null means that nothing changed."""
+    """For machines; ``target`` is null of what has no name to be written to."""
     return {
         "protected": [
             {
@@ -280,7 +240,7 @@ def _as_json(results: _Results) -> dict[str, Any]:
                 "height": outcome.height,
                 "seconds": round(outcome.seconds, 3),
                 "max_levels": outcome.max_levels,
-                "psnr": round(outcome.psnr, 2) if math.isfinite(outcome.psnr) else None,
+                "psnr": round(outcome.psnr, 2),
                 "notes": list(outcome.notes),
             }
             for outcome in results.protected
@@ -289,8 +249,12 @@ def _as_json(results: _Results) -> dict[str, Any]:
             {"source": str(job.source), "target": str(job.target)} for job in results.skipped
         ],
         "failed": [
-            {"source": str(job.source), "target": str(job.target), "error": reason}
-            for job, reason in results.failed
+            {
+                "source": str(failure.source),
+                "target": None if failure.target is None else str(failure.target),
+                "error": failure.line,
+            }
+            for failure in results.failed
         ],
     }
 

@@ -187,8 +187,11 @@ class ShuffleUp(nn.Module):
         self.layout = layout
 
 
-def _stretch(codes: Tensor, dim: int, length: int) -> Tensor:
+def _stretch(codes: Tensor, dim: int, length: int | torch.SymInt) -> Tensor:
     """The first ``length`` codes; they start over where there are more cells than codes."""
+    if isinstance(length, torch.SymInt):
+        # Traced for any size: no branch below may be decided by the size of the example.
+        return codes.index_select(dim, torch.arange(length) % _CELLS)
     if length > _CELLS:
         repeats = [1, 1, 1, 1]
         repeats[dim] = -(-length // _CELLS)

@@ -1,7 +1,7 @@
 """Metrics of protection as the field defines them, each with its source.
 
 Of what an attacker gets: FDFR and ISM, the Frechet and the kernel distance of features. Of a
-protected photo: PSNR, SSIM, latent shift, rise of the training loss, gradient norm. LPIPS has a
+protected photo: JOD, PSNR, latent shift, rise of the training loss, gradient norm. LPIPS has a
 module of its own (:mod:`rid_core.evaluation.lpips`).
 """
 
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from rid_core.errors import RidError
-from rid_core.objectives import dissimilarity
 from rid_core.surrogates import DiffusionSurrogate, Surrogate, relative_shift
+from rid_core.visibility import JOD
 
 FEW = 2048
 """Samples below which a Frechet distance is mostly bias: the authors of FID ask for more."""
@@ -81,20 +81,25 @@ def psnr(original: np.ndarray, changed: np.ndarray) -> float:
     return float(-10 * np.log10(max(float(np.square(error).mean()), _LEAST)))
 
 
-def ssim(original: np.ndarray, changed: np.ndarray) -> float:
-    """Structural similarity (Wang et al., IEEE TIP 13, 2004): 11 x 11 Gaussian window, mean of RGB.
+def jod(original: np.ndarray, changed: np.ndarray) -> float:
+    """How visible a change is: :class:`rid_core.visibility.JOD` at 38 pixels per degree.
 
     Args:
-        original: uint8 RGB [N, H, W, 3], sides of 11 pixels or more.
+        original: uint8 RGB [N, H, W, 3], sides of 32 pixels or more.
         changed: same shape.
 
     Returns:
-        The mean over the images; 1 for no change.
+        The mean over the images; 10 for no visible difference.
+
+    Raises:
+        MissingExtraError: ``cvvdp`` is not installed.
+        RidError: images of different sizes.
     """
     one, other = (
         torch.from_numpy(a).permute(0, 3, 1, 2).float() / 255 for a in (original, changed)
     )
-    return float(1 - dissimilarity(one, other).mean())
+    with torch.inference_mode():
+        return float(JOD()(one, other).mean())
 
 
 def frechet_distance(one: np.ndarray, other: np.ndarray) -> float:
@@ -212,13 +217,12 @@ def gradient_norm(
     Returns:
         In loss per unit of the [0, 1] range, L2 over all values of a photo.
     """
-    with torch.no_grad():
-        like = surrogate.encode(photos)
+    leaf = photos.detach().clone().requires_grad_(True)
+    latent = surrogate.encode(leaf)  # once: its activations serve all draws
     norms = []
-    for noise, t in _draws(surrogate, like, draws, seed):
-        leaf = photos.detach().clone().requires_grad_(True)
-        loss = surrogate.denoising_loss(surrogate.encode(leaf), noise, t)
-        (gradient,) = torch.autograd.grad(loss.sum(), leaf)
+    for noise, t in _draws(surrogate, latent.detach(), draws, seed):
+        loss = surrogate.denoising_loss(latent, noise, t)
+        (gradient,) = torch.autograd.grad(loss.sum(), leaf, retain_graph=True)
         norms.append(gradient.flatten(1).norm(dim=1).mean())
     return float(torch.stack(norms).mean())
 

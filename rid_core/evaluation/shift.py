@@ -1,13 +1,14 @@
-"""Relative latent shift of protected portraits, with what it is worth only beside: the shift by
-random signs and by slow methods at the same bound, after the channel, and how visible each is.
+"""Relative latent shift of protected portraits, and what it is worth: beside random signs, beside
+slow methods, after the channel, and at equal look.
 
 The shift is a proxy: it says how far an encoder's latent moved, not what personalization makes of
-it, and it holds for the encoders it was measured on.
+it, and it holds for the encoders it was measured on. Shift alone does not tell a protection from
+noise, so each is scaled to the strength at which it looks as random signs do, and its *effect* is
+its shift there over theirs.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,17 +19,20 @@ import torch
 from torch import Tensor
 
 from rid_core.budget import Budget
-from rid_core.channel import Step, real_jpeg, resize_and_back, round_to_levels
+from rid_core.channel import Step, real_jpeg, resize_and_back
 from rid_core.defenders import Defender
+from rid_core.evaluation.look import EQUAL_LOOK, aligned, protected_at, strength_at
 from rid_core.evaluation.metrics import training_loss
-from rid_core.evaluation.spectrum import power_spectrum, spectral_peak
 from rid_core.imagewise import protect
-from rid_core.objectives import bordering, cellularity, dissimilarity
 from rid_core.surrogates import Ensemble, Surrogate, has_denoiser, relative_shift
 from rid_core.training.data import list_portraits, load_rgb, to_tensor
+from rid_core.visibility import JOD
 
 _LEAST = 1e-10
 """Mean squares below this are no change: 100 dB."""
+
+FLOOR = "random"
+"""Label of the random signs."""
 
 Protection = Callable[[Tensor], Tensor]
 """[1, 3, H, W] in [0, 1] -> unit perturbation."""
@@ -39,19 +43,8 @@ CHANNELS: dict[str, Step] = {
     "half": lambda image: resize_and_back(image, 0.5),
 }
 
-
-@dataclass(frozen=True)
-class Shift:
-    """Effect on one encoder after one step of the channel, means over the images.
-
-    Attributes:
-        against_original: shift from the latent of the clean original.
-        against_same_channel: shift from the latent of the clean photo after the same step, which
-            leaves out what the step does by itself.
-    """
-
-    against_original: float
-    against_same_channel: float
+Shifts = dict[str, dict[str, float]]
+"""Mean shift from the clean photo after the same step, by encoder, then by step of the channel."""
 
 
 @dataclass(frozen=True)
@@ -59,42 +52,23 @@ class Row:
     """One protection.
 
     Attributes:
-        psnr: dB to the original, mean over images; 100 for no change at all.
-        ssim: to the original, mean over images.
-        rms_levels: root mean square of the change, in 8-bit levels.
-        spectral_peak_db: see :func:`rid_core.evaluation.spectrum.spectral_peak`.
-        cellularity: see :func:`rid_core.objectives.cellularity`.
-        bordering: see :func:`rid_core.objectives.bordering`.
-        shift: by encoder, then by step of the channel.
-        denoising: by diffusion model, how many times its clean value the training loss is, see
-            :func:`rid_core.evaluation.metrics.denoising_rise`; mean over images.
+        psnr: dB to the original at full strength, mean over images; 100 for no change at all.
+        jod: quality at full strength, mean over images; see :class:`rid_core.visibility.JOD`.
+        jod_worst: of the image that looks worst.
+        shift: at full strength.
+        strength: at which it has the JOD that is compared at, in (0, 1].
+        shift_at_look: at that strength.
+        denoising: by diffusion model, how many times its clean value the training loss is at full
+            strength, see :func:`rid_core.evaluation.metrics.denoising_rise`; mean over images.
     """
 
     psnr: float
-    ssim: float
-    rms_levels: float
-    spectral_peak_db: float
-    cellularity: float
-    bordering: float
-    shift: dict[str, dict[str, Shift]] = field(default_factory=dict)
+    jod: float
+    jod_worst: float
+    shift: Shifts = field(default_factory=dict)
+    strength: float = 1.0
+    shift_at_look: Shifts = field(default_factory=dict)
     denoising: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One protection against another, at the same bound on the same photos.
-
-    Attributes:
-        shift: from the clean photo after the same step, as a multiple of the other's; by encoder,
-            then by step of the channel.
-        ssim: this one's less the other's.
-        denoising: the rise of the training loss above its clean value as a share of the other's, by
-            diffusion model; NaN where the other does not raise it.
-    """
-
-    shift: dict[str, dict[str, float]]
-    ssim: float
-    denoising: dict[str, float]
 
 
 def random_signs(image: Tensor) -> Tensor:
@@ -160,65 +134,15 @@ class _Clean:
             {s.name: training_loss(s, image) for s in surrogates if has_denoiser(s)},
         )
 
-
-@dataclass
-class _Samples:
-    """What is measured of one protection, an entry per image."""
-
-    units: list[Tensor] = field(default_factory=list)
-    squares: list[float] = field(default_factory=list)
-    similarities: list[float] = field(default_factory=list)
-    shifts: list[dict[str, dict[str, tuple[float, float]]]] = field(default_factory=list)
-    rises: list[dict[str, float]] = field(default_factory=list)
-
-    def add(
-        self, clean: _Clean, unit: Tensor, budget: Budget, surrogates: Sequence[Surrogate]
-    ) -> None:
-        """Measure one protected photo, in 8 bits."""
-        protected = round_to_levels(budget.apply(clean.image, unit))
-        self.units.append(unit.cpu())
-        self.squares.append((protected - clean.image).square().mean().item())
-        self.similarities.append(1 - dissimilarity(clean.image, protected).item())
-        shifts = {}
-        for s in surrogates:
-            before = clean.latents[s.name]
-            shifts[s.name] = {
-                step: (relative_shift(before["plain"], latent).item(),
-                       relative_shift(before[step], latent).item())
+    def shifts(self, protected: Tensor, surrogates: Sequence[Surrogate]) -> Shifts:
+        """How far each latent moved, after each step of the channel."""
+        return {
+            s.name: {
+                step: relative_shift(self.latents[s.name][step], latent).item()
                 for step, latent in _encode_after(s, protected).items()
-            }  # fmt: skip
-        self.shifts.append(shifts)
-        self.rises.append({
-            s.name: training_loss(s, protected) / clean.losses[s.name]
-            for s in surrogates if has_denoiser(s)
-        })  # fmt: skip
-
-    def row(self) -> tuple[Row, np.ndarray]:
-        """Means over the images, and the mean power spectrum of the perturbation."""
-        perturbations = torch.cat(self.units)
-        power = power_spectrum(perturbations)
-        with torch.random.fork_rng(devices=[]), torch.inference_mode():
-            torch.manual_seed(0)
-            cells, border = cellularity(perturbations).item(), bordering(perturbations).item()
-        row = Row(
-            psnr=float(np.mean([-10 * np.log10(max(s, _LEAST)) for s in self.squares])),
-            ssim=float(np.mean(self.similarities)),
-            rms_levels=float(np.sqrt(np.mean(self.squares)) * 255),
-            spectral_peak_db=spectral_peak(power),
-            cellularity=cells,
-            bordering=border,
-            shift={
-                encoder: {
-                    step: Shift(*np.mean([one[encoder][step] for one in self.shifts], 0).tolist())
-                    for step in CHANNELS
-                }
-                for encoder in self.shifts[0]
-            },
-            denoising={
-                model: float(np.mean([one[model] for one in self.rises])) for model in self.rises[0]
-            },
-        )
-        return row, power
+            }
+            for s in surrogates
+        }
 
 
 def _encode_after(surrogate: Surrogate, image: Tensor) -> dict[str, Tensor]:
@@ -231,95 +155,93 @@ def measure(
     images: Sequence[Tensor],
     surrogates: Sequence[Surrogate],
     budget: Budget,
+    look: float = EQUAL_LOOK,
     on_image: Callable[[], None] = lambda: None,
-) -> dict[str, tuple[Row, np.ndarray]]:
-    """Measure protections on 8-bit results.
+) -> dict[str, Row]:
+    """Measure protections on 8-bit results, at full strength and at equal look.
 
     Args:
         protections: what makes the perturbation, by label.
         images: [1, 3, H, W] in [0, 1], one size, one or more.
         surrogates: encoders to measure on; of whole diffusion models the training loss too.
         budget: the bound.
+        look: mean JOD at which protections are compared.
         on_image: called after each protection of each image.
-
-    Returns:
-        By label the row, and the mean power spectrum of the perturbation.
     """
-    samples = {label: _Samples() for label in protections}
-    for image in images:
-        with torch.inference_mode():
-            clean = _Clean.of(image, surrogates)
-        for label, protection in protections.items():
-            unit = protection(image)
-            with torch.inference_mode():
-                samples[label].add(clean, unit, budget, surrogates)
+    with torch.inference_mode():
+        clean = [_Clean.of(image, surrogates) for image in images]
+    rows = {}
+    for label, protection in protections.items():
+        units = []
+        for image in images:
+            units.append(protection(image))
             on_image()
-    return {label: found.row() for label, found in samples.items()}
+        with torch.inference_mode():
+            rows[label] = _row(clean, units, surrogates, budget, look)
+    return rows
 
 
-def table(rows: dict[str, Row], floor: str = "random") -> str:
-    """Rows as text; after each shift, in brackets, how many times the floor's it is."""
-    base = rows[floor]
-    encoders = list(base.shift)
-    head = ["protection", "PSNR", "SSIM", "peak dB", "cells", "border"]
-    head += [f"{encoder} {name}" for encoder in encoders for name in CHANNELS]
+def _row(
+    clean: Sequence[_Clean],
+    units: Sequence[Tensor],
+    surrogates: Sequence[Surrogate],
+    budget: Budget,
+    look: float,
+) -> Row:
+    strength = strength_at(look, [one.image for one in clean], units, budget)
+    jod = JOD()
+    quality, squares, full, scaled, rises = [], [], [], [], []
+    for one, unit in zip(clean, units, strict=True):
+        protected = protected_at(one.image, unit, budget)
+        quality.append(jod(one.image, protected).item())
+        squares.append((protected - one.image).square().mean().item())
+        full.append(one.shifts(protected, surrogates))
+        less = protected_at(one.image, unit, budget, strength)
+        scaled.append(full[-1] if strength == 1 else one.shifts(less, surrogates))
+        rises.append({
+            s.name: training_loss(s, protected) / one.losses[s.name]
+            for s in surrogates if has_denoiser(s)
+        })  # fmt: skip
+    return Row(
+        psnr=float(np.mean([-10 * np.log10(max(square, _LEAST)) for square in squares])),
+        jod=float(np.mean(quality)),
+        jod_worst=min(quality),
+        shift=_mean(full),
+        strength=strength,
+        shift_at_look=_mean(scaled),
+        denoising={name: float(np.mean([one[name] for one in rises])) for name in rises[0]},
+    )
+
+
+def _mean(found: Sequence[Shifts]) -> Shifts:
+    return {
+        encoder: {step: float(np.mean([one[encoder][step] for one in found])) for step in CHANNELS}
+        for encoder in found[0]
+    }
+
+
+def effect(row: Row, floor: Row) -> Shifts:
+    """Shift of a protection over that of random signs of the same JOD."""
+    return {
+        encoder: {
+            step: value / floor.shift_at_look[encoder][step] for step, value in by_step.items()
+        }
+        for encoder, by_step in row.shift_at_look.items()
+    }
+
+
+def table(rows: Mapping[str, Row], budget: Budget, look: float = EQUAL_LOOK) -> str:
+    """Rows as text; after each shift, in brackets, the effect at equal look."""
+    base = rows[FLOOR]
+    head = ["protection", "PSNR, dB", "JOD", "worst", f"levels at JOD {look:g}"]
+    head += [f"{encoder} {name}" for encoder in base.shift for name in CHANNELS]
     head += [f"{model} denoising" for model in base.denoising]
     lines = [head]
     for label, row in rows.items():
-        cells = [label, f"{row.psnr:.2f}", f"{row.ssim:.3f}", f"{row.spectral_peak_db:.1f}"]
-        cells += [f"{row.cellularity:.2f}", f"{row.bordering:.2f}"]
-        for encoder in encoders:
-            for name in CHANNELS:
-                value, least = row.shift[encoder][name], base.shift[encoder][name]
-                ratio = value.against_same_channel / least.against_same_channel
-                total = value.against_original / least.against_original
-                cells.append(
-                    f"{value.against_same_channel:.3f} (x{ratio:.1f})"
-                    if name == "plain"
-                    else f"{value.against_same_channel:.3f} (x{ratio:.1f}, x{total:.1f})"
-                )
-        cells += [f"x{rise:.2f}" for rise in row.denoising.values()]
-        lines.append(cells)
-    return _aligned(lines)
-
-
-def compare(row: Row, other: Row) -> Comparison:
-    """Hold one protection against another."""
-    return Comparison(
-        shift={
-            encoder: {
-                name: own.against_same_channel / other.shift[encoder][name].against_same_channel
-                for name, own in by_channel.items()
-            }
-            for encoder, by_channel in row.shift.items()
-        },
-        ssim=row.ssim - other.ssim,
-        denoising={
-            model: (rise - 1) / (other.denoising[model] - 1)
-            if other.denoising[model] > 1
-            else math.nan
-            for model, rise in row.denoising.items()
-        },
-    )
-
-
-def comparison_table(compared: Mapping[str, Comparison]) -> str:
-    """Comparisons with one and the same other protection as text."""
-    first = next(iter(compared.values()))
-    head = ["protection", "SSIM"]
-    head += [f"{encoder} {name}" for encoder in first.shift for name in CHANNELS]
-    lines = [head + [f"{model} denoising" for model in first.denoising]]
-    for label, one in compared.items():
-        cells = [label, f"{one.ssim:+.3f}"]
-        cells += [f"{one.shift[encoder][name]:.2f}" for encoder in one.shift for name in CHANNELS]
-        lines.append(cells + [f"{share:.2f}" for share in one.denoising.values()])
-    return _aligned(lines)
-
-
-def _aligned(lines: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as text, columns padded."""
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+        cells = [label, f"{row.psnr:.1f}", f"{row.jod:.2f}", f"{row.jod_worst:.2f}"]
+        cells.append(f"{row.strength * budget.levels:.1f}")
+        for encoder, effects in effect(row, base).items():
+            cells += [f"{row.shift[encoder][step]:.3f} ({times:.1f} x)"
+                      for step, times in effects.items()]  # fmt: skip
+        lines.append(cells + [f"x{rise:.2f}" for rise in row.denoising.values()])
+    return aligned(lines)

@@ -7,16 +7,13 @@ surrogates and objectives of this package.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rid_core import objectives
+from rid_core import objectives, photo
 from rid_core.budget import Budget
 from rid_core.checkpoint import find_checkpoint, load_checkpoint
-from rid_core.errors import RidError
 from rid_core.imagewise.chance import Chance
 from rid_core.imagewise.pgd import Loss, pgd
 from rid_core.imagewise.registry import method
@@ -188,12 +185,5 @@ def _checkerboard(height: int, width: int, side: int = 32) -> Tensor:
 
 
 def _read(path: str) -> Tensor:
-    import numpy as np
-    from PIL import Image
-
-    try:
-        with Image.open(Path(path)) as image:
-            array = np.array(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise RidError(f"{path}: the target cannot be read as a picture ({error})") from None
-    return torch.from_numpy(array).permute(2, 0, 1)[None].float() / 255
+    pixels = photo.load(path).pixels
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255

@@ -119,14 +119,23 @@ def check_members(name: str, ensemble: Ensemble) -> None:
             raise RidError(f"method {name} needs diffusion models; {member.name} only encodes")
 
 
+def attackable(name: str, surrogates: Sequence[Surrogate]) -> list[Surrogate]:
+    """Those of ``surrogates`` that a method can attack: all, or the whole diffusion models.
+
+    Raises:
+        RidError: an unknown method.
+    """
+    get_method(name)
+    return [s for s in surrogates if name not in _DIFFUSION or has_denoiser(s)]
+
+
 def first_attackable(name: str, surrogates: Sequence[Surrogate]) -> Surrogate:
     """The first of ``surrogates`` that a method can attack.
 
     Raises:
         RidError: an unknown method, or none of them is a whole diffusion model, which it needs.
     """
-    get_method(name)
-    able = [s for s in surrogates if name not in _DIFFUSION or has_denoiser(s)]
+    able = attackable(name, surrogates)
     if not able:
         names = ", ".join(surrogate.name for surrogate in surrogates)
         raise RidError(f"method {name} needs a whole diffusion model, and there is none: {names}")

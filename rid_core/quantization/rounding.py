@@ -26,14 +26,15 @@ _LAYERS: frozenset[Any] = frozenset((torch.conv2d, F.linear))
 _BENDS: frozenset[Any] = frozenset((torch.relu, F.relu, Tensor.relu))
 _MOVES: frozenset[Any] = frozenset(
     (
-        *(Tensor.permute, Tensor.reshape, Tensor.transpose, Tensor.view),
+        *(Tensor.permute, Tensor.reshape, Tensor.transpose, Tensor.view, Tensor.flatten),
         *(torch.permute, torch.reshape, torch.transpose, F.pixel_shuffle),
     )
 )
 _READS: frozenset[Any] = frozenset(
     (
         *(Tensor.add, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__, Tensor.add_, torch.add),
-        *(torch.tanh, Tensor.tanh, F.tanh),
+        *(torch.tanh, Tensor.tanh, F.tanh, F.gelu),
+        Tensor.unbind,  # of queries, keys and values, which one layer gives
     )
 )
 _INPUT = ".input"
@@ -81,7 +82,7 @@ def round_weights(weight: Tensor) -> Tensor:
 
 
 class _Interception(TorchFunctionMode):
-    """Calls :meth:`read` for all that layers, sums and tanh read, under the name of its tensor.
+    """Calls :meth:`read` for all that layers, sums and bends read, under the name of its tensor.
 
     A tensor is called ``name`` after the layer that gives it, or ``name.input`` after the layer
     that reads it first if it is none of these (the image, a sum).

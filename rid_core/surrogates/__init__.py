@@ -14,12 +14,14 @@ from rid_core.surrogates.registry import (
     open_encoder,
     open_surrogate,
 )
+from rid_core.surrogates.tiny_autoencoder import distils
 
 __all__ = [
     "DiffusionSurrogate",
     "Ensemble",
     "FeatureSurrogate",
     "Surrogate",
+    "distils",
     "has_denoiser",
     "list_surrogates",
     "load_surrogate",

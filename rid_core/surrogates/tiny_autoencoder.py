@@ -29,6 +29,12 @@ DISTILS = {
 }
 """What each member of the family stands for. A claim made with one names it."""
 
+
+def distils(name: str) -> str | None:
+    """What a surrogate of this name is a distillation of; None for one that is none."""
+    return DISTILS.get(name)
+
+
 _ENCODER = "encoder.safetensors"
 _STAGES = 3
 _BLOCKS_PER_STAGE = 3

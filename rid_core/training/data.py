@@ -15,13 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from rid_core.errors import RidError
+from rid_core import photo
+from rid_core.errors import RidError, printable
+from rid_core.folders import list_images
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 _log = logging.getLogger(__name__)
 
 
@@ -29,6 +30,9 @@ def list_portraits(
     folder: Path, exclude: list[str], repeat: Mapping[str, int] | None = None
 ) -> list[Path]:
     """Image files below ``folder``, sorted, without broken ones and those that match ``exclude``.
+
+    Nothing is left out unsaid: broken files, pictures of a kind that is not read and folders that
+    cannot be looked into are counted and named in warnings. Hidden files are passed over.
 
     A pattern such as ``"045?.jpg"`` or ``"people/*"`` is held against a file's name and against its
     path below ``folder``.
@@ -44,21 +48,28 @@ def list_portraits(
     """
     if not folder.is_dir():
         raise RidError(f"{folder}: no such folder of portraits; set data.folder")
-    found = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in _SUFFIXES]
+    listing = list_images(folder, recursive=True)
+    found = listing.images
     wanted = [p for p in found if not any(_matches(p, folder, pattern) for pattern in exclude)]
+    foreign = [p for p in wanted if p.suffix.lower() not in photo.FORMATS]
+    wanted = [p for p in wanted if p.suffix.lower() in photo.FORMATS]
     usable: list[Path] = []
     broken: list[Path] = []
     # Pillow decodes outside the interpreter's lock: a large folder is read on all cores.
     with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
         for path, readable in zip(wanted, pool.map(_is_readable, wanted), strict=True):
             (usable if readable else broken).append(path)
-    if broken:
-        _log.warning("%d of %d images cannot be read and are skipped: %s …",
-                     len(broken), len(wanted), broken[0].name)  # fmt: skip
+    of = f"of {len(wanted) + len(foreign)} images"
+    _warn(f"{len(broken)} {of} cannot be read and are skipped", broken)
+    _warn(f"{len(foreign)} {of} are of a kind that is not read and are skipped", foreign)
+    for path, reason in listing.left_out:
+        _log.warning("left out: %s", printable(f"{path}: {reason}"))
     if not usable:
+        excluded = len(found) - len(wanted) - len(foreign)
         raise RidError(
-            f"{folder}: no usable portraits ({len(found)} images found, "
-            f"{len(found) - len(wanted)} excluded, {len(broken)} broken)"
+            f"{folder}: no usable portraits ({len(found)} images found, {excluded} excluded, "
+            f"{len(broken)} broken, {len(foreign)} of other kinds, "
+            f"{len(listing.left_out)} paths left out)"
         )
     if not repeat:
         return usable
@@ -69,23 +80,37 @@ def list_portraits(
     return [path for path, n in zip(usable, times, strict=True) for _ in range(n)]
 
 
+def _warn(what: str, paths: list[Path]) -> None:
+    """Say how many files are skipped, and name them all."""
+    if paths:
+        _log.warning("%s: %s", what, printable(", ".join(map(str, paths))))
+
+
 def _matches(path: Path, folder: Path, pattern: str) -> bool:
     return fnmatch(path.name, pattern) or fnmatch(path.relative_to(folder).as_posix(), pattern)
 
 
 def _is_readable(path: Path) -> bool:
     try:
-        with Image.open(path) as image:
-            image.load()
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        photo.load(path)
+    except RidError:
         return False
     return True
 
 
 def load_rgb(path: Path, short_side: int | None = None) -> Image.Image:
-    """Open as RGB, scaled so that the short side has ``short_side`` pixels (bicubic)."""
-    with Image.open(path) as image:
-        rgb = image.convert("RGB")
+    """Pixels of :func:`rid_core.photo.load`, scaled so that the short side has ``short_side``.
+
+    The same photo therefore looks the same to training, to evaluation and to ``rid-protect``.
+
+    Args:
+        path: any photo that can be protected.
+        short_side: in pixels (bicubic); None leaves the size as it is.
+
+    Raises:
+        RidError: it cannot be read.
+    """
+    rgb = Image.fromarray(photo.load(path).pixels)
     if short_side is None or min(rgb.size) == short_side:
         return rgb
     scale = short_side / min(rgb.size)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -239,10 +240,7 @@ def read_target(path: Any) -> Tensor:
     Raises:
         RidError: it cannot be read.
     """
-    try:
-        return to_tensor(load_rgb(path))[None]
-    except (OSError, ValueError, SyntaxError) as error:
-        raise RidError(f"{path}: the target cannot be read as a picture ({error})") from None
+    return to_tensor(load_rgb(Path(path)))[None]
 
 
 def fit(picture: Tensor, like: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """``rid-n.tflite`` and ``rid-n.onnx`` of the tiny defender, by target."""
+    """The tiny defender as TFLite and as ONNX, by target."""
     from rid_export.pipeline import export
     from rid_export.spec import ExportSpec
 

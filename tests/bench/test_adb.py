@@ -74,9 +74,10 @@ def test_command_lines(phone: Path, exported: dict[str, Path], photo: Path, tmp_
         "shell pm path org.rid.demo",
         f"shell mkdir -p {folder}",
         f"shell rm -f {folder}/results.json",
-        f"push {exported['tflite']} {folder}/rid-n.tflite",
+        f"push {exported['tflite']} {folder}/{exported['tflite'].name}",
         f"push {photo} {folder}/portrait.png",
-        "shell am start -W -n org.rid.demo/.BenchmarkActivity --es models rid-n.tflite "
+        "shell am start -W -n org.rid.demo/.BenchmarkActivity "
+        f"--es models {exported['tflite'].name} "
         "--es photo portrait.png --ei threads 2 --ei runs 30 --es delegate gpu",
         f"shell cat {folder}/results.json",
         f"pull {folder}/results.json {tmp_path / 'phone.json'}",

@@ -161,7 +161,9 @@ def test_two_photos_with_one_output_are_refused(tool):
     face("y/a.png")
     code, _, err = tool("x/a.png", "y/a.png", "-o", "out")
     assert code == 1
-    assert err == "error: x/a.png and y/a.png would both become out/a.png\n"
+    assert err == "".join(
+        f"failed: {name}/a.png: x/a.png and y/a.png would both become out/a.png\n" for name in "xy"
+    )
     assert not Path("out").exists()
 
 
@@ -274,7 +276,8 @@ def test_one_bad_photo_does_not_stop_the_rest(tool):
     assert left_over(Path("out")) == ["a.png", "d.png"]
     assert out.splitlines()[-1] == "protected 2, skipped 0 (already there), failed 2"
     assert err.splitlines() == [
-        "failed: in/b.jpg: no JPEG, PNG, WebP or HEIC photo, or a damaged one; convert it first",
+        "failed: in/b.jpg: no JPEG, PNG, WebP, HEIC, AVIF or TIFF photo, or a damaged one; convert "
+        "it first",
         "failed: in/c.jpg: the file is empty",
     ]
     code, out, _ = tool("in", "-o", "out", "--json")
@@ -291,7 +294,9 @@ def test_an_output_older_than_its_photo_is_reported(tool):
     os.utime("out/a.png", (1, 1))
     code, _, err = tool("in", "-o", "out")
     assert code == 1
-    assert err == ("failed: out/a.png exists and is older than in/a.png; --overwrite replaces it\n")
+    assert err == (
+        "failed: in/a.png: out/a.png exists and is older than in/a.png; --overwrite replaces it\n"
+    )
     assert Path("out/a.png").read_bytes() == before
     code, out, _ = tool("in", "-o", "out", "--overwrite")
     assert (code, out.splitlines()[-1]) == (
@@ -337,10 +342,10 @@ def bomb() -> bytes:
     ("content", "text"),
     [
         (b"", "the file is empty"),
-        (b"#!/bin/sh\necho no photo\n", "no JPEG, PNG, WebP or HEIC photo"),
-        (b"\xff\xd8\xff\xe0 corrupt", "no JPEG, PNG, WebP or HEIC photo"),
+        (b"#!/bin/sh\necho no photo\n", "no JPEG, PNG, WebP, HEIC, AVIF or TIFF photo"),
+        (b"\xff\xd8\xff\xe0 corrupt", "no JPEG, PNG, WebP, HEIC, AVIF or TIFF photo"),
         ("half", "damaged or truncated"),
-        (bomb(), "at most 50 megapixels are opened"),
+        (bomb(), "at most 210 megapixels are opened"),
         (None, "cannot be opened (No such file or directory)"),
     ],
 )
@@ -369,7 +374,7 @@ def test_bad_photos(tool, content, text):
         (["--strength", "0"], "strength must be above 0 and at most 1"),
         (["--strength", "nan"], "strength must be above 0 and at most 1"),
         (["--quality", "101"], "quality must be between 1 and 100"),
-        (["-o", "b.tiff"], "b.tiff: ends in .tiff; a photo ends in"),
+        (["-o", "b.bmp"], "b.bmp: ends in .bmp; a photo ends in"),
         (["-o", "b"], "b: has no ending; a photo ends in"),
     ],
 )
@@ -456,7 +461,7 @@ def test_a_disk_that_fills_up_in_the_middle(tmp_path):
     )
     assert done.returncode == 1
     assert done.stderr == (
-        "failed: no space left while writing out/a.png; free some and run again\n"
+        "failed: in/a.png: no space left while writing out/a.png; free some and run again\n"
     )
     assert "protected 1, skipped 0 (already there), failed 1" in done.stdout
     assert (tmp_path / "out/a.png").read_bytes() == b"old"

@@ -39,7 +39,8 @@ def interval(value: float | None) -> dict[str, Any]:
 
 
 def condition(fdfr: float, ism: float) -> dict[str, Any]:
-    means = {"fdfr": fdfr, "ism_found": ism, "ism_zero": ism * (1 - fdfr), "psnr": 31.5}
+    means = {"fdfr": fdfr, "ism_found": ism, "ism_zero": ism * (1 - fdfr), "jod": 9.73,
+             "levels": 8}  # fmt: skip
     return {
         "attacks": 16,
         "means": {name: interval(value) for name, value in means.items()},
@@ -54,7 +55,10 @@ def personalization() -> dict[str, Any]:
         "gate": {"works": True, "reason": "samples are the person in 94% of 16 attacks"},
         "settings": {"method": "dreambooth"}, "surrogate": "face-ldm", "preset": "face-ldm",
         "protections": {"mine": {"defender": "mine", "weights": "of-mine"},
-                        "aspl": {"method": "aspl"}, "signs": {}},
+                        "aspl": {"method": "aspl", "attacked": [
+                            {"name": "face-ldm"},
+                            {"name": "taesd", "distils": "the SD 1/2 autoencoder"}]},
+                        "signs": {"look_of": {"defender": "mine"}}},
         "people": ["00", "01"], "levels": 8, "channel": "plain",
         "judge": {"name": "sface", "threshold": 0.384, "from": "own people"},
         "conditions": {
@@ -66,7 +70,7 @@ def personalization() -> dict[str, Any]:
             {"of": "mine", "to": "aspl", "zero": interval(0.87), "found": interval(0.8),
              "target": 0.8},
             {"of": "mine", "to": "signs", "zero": interval(None), "found": interval(3.1),
-             "target": 3.0},
+             "target": 6.0},
         ],
         "rows": [], "made": MADE,
     }  # fmt: skip
@@ -202,6 +206,15 @@ def test_no_fall_is_said_plainly_and_the_channel_is_named() -> None:
     assert "as much like the person as before" in texts[0]
     assert "after jpeg75" in texts[0]
     assert any("0.71 [0.66, 0.76] is left after jpeg75" in text for text in texts)
+
+
+def test_the_look_and_what_slow_methods_attacked_are_said() -> None:
+    section = build(personalization(), "p.json")
+    facts = dict(section.facts)
+    assert facts["aspl"] == "attacked face-ldm, taesd (a distillation of the SD 1/2 autoencoder)"
+    assert facts["look"] == "signs: scaled to the JOD of the photos under mine"
+    assert {"JOD", "levels"} <= set(section.tables[0].head)
+    assert "JOD of the photos 9.73 [9.68, 9.78]" in section.claims[0].text
 
 
 def test_what_was_not_measured_is_said(files: list[Path]) -> None:

@@ -14,6 +14,7 @@ from rid_core import exif
 
 JPEG = b"\xff\xd8\xff\xe0 the face, unprotected \xff\xd9"
 SECRET = b"48 51 29 N"
+SIZE = (4032, 3024)
 
 
 def block(
@@ -82,7 +83,7 @@ def parsed(tiff: bytes) -> Image.Exif:
 def test_orientation_is_read_and_reset(order):
     tiff = block(order)
     assert exif.orientation(tiff) == 6
-    fixed = exif.upright(tiff)
+    fixed = exif.upright(tiff, SIZE)
     assert exif.orientation(fixed) == 1
     assert parsed(fixed)[0x0112] == 1
     assert len(fixed) == len(tiff)
@@ -92,7 +93,7 @@ def test_orientation_is_read_and_reset(order):
     ("turn", "size"), [(1, (4032, 3024)), (3, (4032, 3024)), (6, (3024, 4032))]
 )
 def test_a_quarter_turn_swaps_the_stored_dimensions(turn, size):
-    tags = parsed(exif.upright(block(turn=turn)))
+    tags = parsed(exif.upright(block(turn=turn), SIZE))
     details = tags.get_ifd(0x8769)
     assert (tags[0x0100], tags[0x0101]) == size
     assert (details[0xA002], details[0xA003]) == size
@@ -101,7 +102,7 @@ def test_a_quarter_turn_swaps_the_stored_dimensions(turn, size):
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_the_thumbnail_is_gone_and_nothing_else(order):
     tiff = block(order, turn=1)
-    fixed = exif.upright(tiff)
+    fixed = exif.upright(tiff, SIZE)
     assert b"face" in tiff
     assert b"face" not in fixed
     tags = parsed(fixed)
@@ -120,38 +121,38 @@ def test_the_thumbnail_is_gone_and_nothing_else(order):
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_gps_is_gone_and_nothing_else(order):
-    fixed = exif.upright(block(order), strip_gps=True)
+    fixed = exif.upright(block(order), SIZE, strip_gps=True)
     assert SECRET not in fixed
     tags = parsed(fixed)
     assert 0x8825 not in tags
     assert tags[0x010F] == "Camera Works"
     assert tags[0x0112] == 1
     assert tags.get_ifd(0x8769)[0x927C] == b"maker's note"
-    assert SECRET in exif.upright(block(order))
+    assert SECRET in exif.upright(block(order), SIZE)
 
 
 def test_two_gps_directories_both_go():
     tiff = bytearray(block())
     entry = tiff.index(struct.pack("<HHI", 0x010F, 2, 13))
     tiff[entry : entry + 12] = struct.pack("<HHII", 0x8825, 4, 1, 300)
-    assert 0x8825 not in parsed(exif.upright(bytes(tiff), strip_gps=True))
+    assert 0x8825 not in parsed(exif.upright(bytes(tiff), SIZE, strip_gps=True))
 
 
 def test_a_preview_in_the_makers_note_is_blanked():
-    fixed = exif.upright(block(note=b"header" + JPEG))
+    fixed = exif.upright(block(note=b"header" + JPEG), SIZE)
     assert b"face" not in fixed
     assert parsed(fixed)[0x010F] == "Camera Works"
 
 
 def test_a_picture_in_an_unknown_place_is_refused():
     with pytest.raises(ValueError, match="holds a picture"):
-        exif.upright(block() + JPEG)
+        exif.upright(block() + JPEG, SIZE)
 
 
 @pytest.mark.parametrize("turn", [0, 9, 65535])
 def test_an_invalid_orientation_counts_as_upright(turn):
     assert exif.orientation(block(turn=turn)) == 1
-    assert parsed(exif.upright(block(turn=turn)))[0x0112] == 1
+    assert parsed(exif.upright(block(turn=turn), SIZE))[0x0112] == 1
 
 
 def test_a_value_that_reaches_past_the_end_does_not_cost_the_rest():
@@ -159,13 +160,13 @@ def test_a_value_that_reaches_past_the_end_does_not_cost_the_rest():
     entry = tiff.index(struct.pack("<HHI", 0x010F, 2, 13))
     struct.pack_into("<I", tiff, entry + 4, 10**9)
     assert exif.orientation(bytes(tiff)) == 6
-    assert exif.orientation(exif.upright(bytes(tiff))) == 1
+    assert exif.orientation(exif.upright(bytes(tiff), SIZE)) == 1
 
 
 @pytest.mark.parametrize("tiff", [b"", b"II*\0", b"PK\3\4 no TIFF", b"II*\0\xff\xff\xff\xff"])
 def test_damage_is_a_value_error(tiff):
     with pytest.raises(ValueError):  # noqa: PT011 the texts differ
-        exif.upright(tiff)
+        exif.upright(tiff, SIZE)
 
 
 def test_parts_that_overlap_are_refused():
@@ -173,7 +174,7 @@ def test_parts_that_overlap_are_refused():
     entry = tiff.index(struct.pack("<HHI", 0x8825, 4, 1))
     struct.pack_into("<I", tiff, entry + 8, 8)  # the GPS directory is the main one
     with pytest.raises(ValueError, match=r"overlap|cannot be found"):
-        exif.upright(bytes(tiff), strip_gps=True)
+        exif.upright(bytes(tiff), SIZE, strip_gps=True)
 
 
 def test_a_pointer_to_nowhere_is_refused():
@@ -181,7 +182,7 @@ def test_a_pointer_to_nowhere_is_refused():
     entry = tiff.index(struct.pack("<HHI", 0x8769, 4, 1))
     struct.pack_into("<I", tiff, entry + 4, 0)
     with pytest.raises(ValueError, match="0x8769 points to 0 places"):
-        exif.upright(bytes(tiff))
+        exif.upright(bytes(tiff), SIZE)
 
 
 @given(st.data())
@@ -192,7 +193,7 @@ def test_no_damage_raises_anything_else(data):
         tiff[data.draw(st.integers(0, len(tiff) - 1))] = data.draw(st.integers(0, 255))
     damaged = bytes(tiff[: data.draw(st.integers(0, len(tiff)))])
     try:
-        fixed = exif.upright(damaged, strip_gps=True)
+        fixed = exif.upright(damaged, SIZE, strip_gps=True)
     except ValueError:
         return
     assert len(fixed) == len(damaged)
@@ -210,5 +211,5 @@ def test_pillows_own_exif():
     Image.new("RGB", (8, 8)).save(buffer, "JPEG", exif=tags)
     raw = Image.open(buffer).info["exif"][6:]
     assert exif.orientation(raw) == 8
-    fixed = parsed(exif.upright(raw, strip_gps=True))
+    fixed = parsed(exif.upright(raw, SIZE, strip_gps=True))
     assert dict(fixed) == {0x0112: 1, 0x010F: "Camera Works"}

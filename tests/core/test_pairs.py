@@ -32,6 +32,8 @@ from rid_core.training.pairs import (
     pair_view,
 )
 
+UNPRICED = {"jod": 0.0, "jod_enlarged": 0.0, "ssimulacra2": 0.0, "colour": 0.0}
+
 
 @pytest.fixture(scope="module")
 def ensemble(tiny_encoder_file: Path) -> Ensemble:
@@ -231,7 +233,7 @@ def raw(portraits: Path, made: PairStore) -> dict[str, object]:
         "defender": {"preset": "rid-n", "levels": 16, "overrides": {"width": 8, "detail_width": 4}},
         "data": {"folder": str(portraits), "crop": 64, "short_side": [64, 64]},
         "objective": [{"kind": "regression", "pairs": str(made.folder)}],
-        "visibility": {"dissimilarity": 0.0, "periodicity": 0.0},
+        "visibility": UNPRICED,
         "optim": {"steps": 40, "batch": 3, "warmup": 1, "ema": 0.5, "lr": 1e-2},
         "log": {"every": 1, "save_every": 60, "preview_every": 60},
     }

@@ -20,6 +20,7 @@ from rid_core.checkpoint import find_checkpoint
 from rid_core.cli.evaluate import group
 from rid_core.defenders import Defender
 from rid_core.errors import MissingExtraError, RidError
+from rid_core.evaluation import metrics
 from rid_core.evaluation.judges import load_judge
 from rid_core.evaluation.personalization import attack, setup, study
 from rid_core.evaluation.personalization.model import AttackedModel, load_model, model_digest
@@ -38,6 +39,7 @@ from rid_core.evaluation.personalization.records import (
     write_record,
 )
 from rid_core.evaluation.personalization.settings import AttackSettings, change, preset
+from rid_core.evaluation.personalization.slow import Opponent, open_transfer, slow_methods
 from rid_core.evaluation.personalization.subjects import Subject, Target, targets
 from rid_core.evaluation.personalization.summary import effect_kept, gate, summarize
 from rid_core.imagewise.registry import settings_of
@@ -283,18 +285,29 @@ def test_noise_of_the_same_spectrum_and_values(astronaut: np.ndarray) -> None:
 class _Pattern(Defender):
     """A defender that draws the same waves on every photo."""
 
+    def __init__(self, height: float = 0.8) -> None:
+        super().__init__()
+        self.height = height
+
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         rows = torch.arange(image.shape[2]).reshape(1, 1, -1, 1)
-        return torch.sin(rows + 0 * image) * 0.8
+        return torch.sin(rows + 0 * image) * self.height
 
 
-def _protections(path: Path, checkpoint: Path, **changes: Any) -> Protections:
-    methods = {"aspl": {**settings_of("aspl"), "rounds": 2}, "photoguard": {
-        **settings_of("photoguard"), "steps": 2}}  # fmt: skip
+METHODS = {"aspl": {**settings_of("aspl"), "rounds": 2},
+           "photoguard": {**settings_of("photoguard"), "steps": 2}}  # fmt: skip
+
+
+def _opponent(checkpoint: Path) -> Opponent:
     surrogate = load_surrogate("stable-diffusion", path=checkpoint)
+    return Opponent.of([(surrogate, {"name": "sd"})], CPU)
+
+
+def _protections(path: Path, opponent: Opponent, **changes: Any) -> Protections:
+    methods, _ = slow_methods(METHODS, opponent, [], CPU)
     return Protections(**{
-        "budget": Budget(8), "defenders": {"mine": _Pattern()}, "methods": methods,
-        "ensemble": lambda: Ensemble([surrogate]), "cache": path, "device": CPU, **changes,
+        "budget": Budget(8), "defenders": {"mine": _Pattern()}, "methods": methods, "cache": path,
+        "device": CPU, **changes,
     })  # fmt: skip
 
 
@@ -305,29 +318,127 @@ def _target(photos: np.ndarray, person: str = "00", number: int = 0) -> Target:
 def test_every_protection_keeps_the_bound_and_is_made_once(
     photos: np.ndarray, diffusers_checkpoint: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    protections = _protections(tmp_path, diffusers_checkpoint("sd"))
-    assert protections.labels == ["clean", "mine", "aspl", "photoguard", "signs", "spectrum"]
+    opponent = _opponent(diffusers_checkpoint("sd"))
+    protections = _protections(tmp_path, opponent, signs_bound=True)
+    assert protections.labels == [
+        "clean", "mine", "aspl", "photoguard", "signs", "signs-bound", "spectrum"]  # fmt: skip
     target = _target(photos)
     made = {label: protections.apply(label, target) for label in protections.labels}
     assert np.array_equal(made["clean"], photos)
     for label in protections.labels[1:]:
         change_ = np.abs(made[label].astype(int) - photos).max()
-        assert 6 <= change_ <= 8, label
+        assert (1 if label == "signs" else 6) <= change_ <= 8, label
 
     def none() -> Ensemble:
         raise AssertionError("made a second time")
 
-    again = _protections(tmp_path, diffusers_checkpoint("sd"), ensemble=none)
+    again = _protections(tmp_path, Opponent(opponent.models, none))
     assert np.array_equal(again.apply("aspl", target), made["aspl"])
-    other = _protections(tmp_path, diffusers_checkpoint("sd"), ensemble=none, attacked="another")
+    assert again.budget_of("signs", target) == protections.budget_of("signs", target)
+    other = _protections(tmp_path, Opponent([{"name": "another"}], none))
     with pytest.raises(AssertionError, match="second time"):
         other.apply("aspl", target)
+
+
+@pytest.fixture(scope="module")
+def faces(astronaut: np.ndarray) -> np.ndarray:
+    """Photos on which a change is seen, unlike on noise."""
+    return np.stack([astronaut[top : top + 64, 192:256] for top in (60, 100)])
+
+
+def test_signs_and_slow_methods_get_the_look_of_the_first_defender(
+    faces: np.ndarray, diffusers_checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    methods, _ = slow_methods({"photoguard": METHODS["photoguard"]},
+                              _opponent(diffusers_checkpoint("sd")), [], CPU)  # fmt: skip
+    protections = _protections(tmp_path, Opponent([], lambda: Ensemble([])), methods=methods,
+                               defenders={"mine": _Pattern(0.2)}, budget=Budget(8),
+                               equal_look=True, signs_bound=True)  # fmt: skip
+    assert protections.labels == ["clean", "mine", "photoguard", "photoguard-look", "signs",
+                                  "signs-bound", "spectrum"]  # fmt: skip
+    target = _target(faces)
+    jod = {label: metrics.jod(faces, protections.apply(label, target))
+           for label in protections.labels}  # fmt: skip
+    assert jod["photoguard"] < jod["mine"] - 0.05
+    assert jod["photoguard-look"] == pytest.approx(jod["mine"], abs=0.03)
+    assert jod["signs-bound"] < jod["mine"] - 0.05
+    # Signs are seen in steps of a whole level.
+    strength = protections.budget_of("signs", target).strength
+    steps = [metrics.jod(faces, _signs(faces, level)) for level in range(1, 9)]
+    nearest = 1 + int(np.argmin([abs(step - jod["mine"]) for step in steps]))
+    assert abs(round(8 * strength) - nearest) <= 1
+    assert 0.05 < protections.budget_of("photoguard-look", target).strength < 1
+    assert protections.budget_of("photoguard", target).strength == 1
+    described = protections.describe("photoguard-look")
+    assert described["look_of"] == protections.describe("mine")
+    assert described["attacked"] == [{"name": "sd"}]
+
+
+def _signs(photos: np.ndarray, level: int) -> np.ndarray:
+    signs = np.random.default_rng(5).integers(0, 2, photos.shape) * 2 - 1
+    return (photos + level * signs).clip(0, 255).astype(np.uint8)
+
+
+def test_signs_change_a_level_where_the_defender_is_not_seen_at_all(
+    faces: np.ndarray, tmp_path: Path
+) -> None:
+    unseen = _protections(tmp_path, Opponent([], lambda: Ensemble([])), methods={},
+                          defenders={"mine": _Pattern(0.01)}, budget=Budget(4))  # fmt: skip
+    target = _target(faces)
+    assert np.array_equal(unseen.apply("mine", target), faces)
+    assert np.abs(unseen.apply("signs", target).astype(int) - faces).max() == 1
+    assert unseen.describe("signs")["levels"] == 8  # what the defender may use does not bound them
+    assert round(8 * unseen.budget_of("signs", target).strength) == 1
+
+
+def test_slow_methods_attack_other_surrogates_where_they_can(
+    photos: np.ndarray, diffusers_checkpoint: Callable[[str], Path], tiny_encoder_files: list[Path],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    taesd = tmp_path / "taesd"
+    taesd.mkdir()
+    shutil.copy(tiny_encoder_files[0], taesd / "encoder.safetensors")
+    paths = [str(taesd), str(tiny_encoder_files[1])]
+    encoders = open_transfer(paths, "a photo of a face")
+    assert encoders[0][1].items() >= {"name": "taesd", "distils": "the SD 1/2 autoencoder"}.items()
+    assert encoders[1][1].keys() == {"name", "digest"}
+    assert encoders[0][1]["digest"] != encoders[1][1]["digest"]
+    own = _opponent(diffusers_checkpoint("sd"))
+    methods, left_out = slow_methods(METHODS, own, encoders, CPU)
+    assert list(methods) == ["aspl", "photoguard", "photoguard-transfer"]
+    assert len(left_out) == 1
+    assert "aspl-transfer is left out" in left_out[0]
+    assert "names none (taesd, member-1)" in left_out[0]
+    protections = _protections(tmp_path, own, methods=methods)
+    attacked = protections.describe("photoguard-transfer")["attacked"]
+    assert [model["name"] for model in attacked] == ["taesd", "member-1"]
+    target = _target(photos[:1])
+    assert not np.array_equal(protections.apply("photoguard-transfer", target),
+                              protections.apply("photoguard", target))  # fmt: skip
+    # Of mixed surrogates each method attacks those that it can.
+    mixed = open_transfer([*paths, str(diffusers_checkpoint("sd-other"))], "a photo of a face")
+    methods, left_out = slow_methods(METHODS, own, mixed, CPU)
+    assert not left_out
+    names = {label: [model["name"] for model in slow.opponent.models]
+             for label, slow in methods.items()}  # fmt: skip
+    assert names["aspl-transfer"] == ["sd-other"]
+    assert names["photoguard-transfer"] == ["taesd", "member-1", "sd-other"]
+    assert mixed[2][1]["prompt"] == "a photo of a face"
+
+
+def test_conditions_that_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:
+    nothing = Opponent([], lambda: Ensemble([]))
+    with pytest.raises(RidError, match="two conditions are called 'signs'"):
+        _protections(tmp_path, nothing, defenders={"mine": _Pattern(), "signs": _Pattern()})
+    with pytest.raises(RidError, match="needs a --defender"):
+        _protections(tmp_path, nothing, defenders={}, equal_look=True)
 
 
 def test_of_a_mixed_set_only_a_share_is_protected(
     photos: np.ndarray, diffusers_checkpoint: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    protections = _protections(tmp_path, diffusers_checkpoint("sd"), methods={}, shares=(25, 50))
+    opponent = _opponent(diffusers_checkpoint("sd"))
+    protections = _protections(tmp_path, opponent, methods={}, shares=(25, 50))
     assert protections.labels == ["clean", "mine", "signs", "spectrum", "mine@25", "mine@50"]
     target = _target(np.concatenate([photos, photos])[:4])
     protected = protections.apply("mine", target)
@@ -340,7 +451,7 @@ def test_of_a_mixed_set_only_a_share_is_protected(
     shutil.copy(find_checkpoint("rid-n"), tmp_path / "rid-n@50.safetensors")
     with pytest.raises(RidError, match="rename the file, @ stands for shares of photos"):
         open_defenders((str(tmp_path / "rid-n@50.safetensors"),), None)
-    nobody = _protections(tmp_path, diffusers_checkpoint("sd"), defenders={}, shares=(25,))
+    nobody = _protections(tmp_path, opponent, defenders={}, shares=(25,))
     assert nobody.labels == ["clean", "aspl", "photoguard", "signs"]
 
 
@@ -410,6 +521,7 @@ def test_falls_and_ratios(photos: np.ndarray) -> None:
     assert ratios["aspl"]["zero"]["value"] == pytest.approx(1.5)
     assert ratios["aspl"]["target"] == 0.8
     assert ratios["signs"]["zero"]["value"] == pytest.approx(6)
+    assert ratios["signs"]["target"] == 6
     assert len(found["rows"]) == 12
     assert found["conditions"]["mine"]["means"]["fdfr"]["value"] == 0.5
     assert "few" in found["conditions"]["aspl"]["distance"]["warning"]
@@ -455,7 +567,8 @@ def _study(
     model: AttackedModel, photos: np.ndarray, checkpoint: Path, output: Path, **changes: Any
 ) -> study.Study:
     surrogate = load_surrogate("stable-diffusion", path=checkpoint)
-    protections = _protections(output / "protected", checkpoint, methods={})
+    nothing = Opponent([], lambda: Ensemble([surrogate]))
+    protections = _protections(output / "protected", nothing, methods={})
     people = [_target(photos, "00"), _target(photos[::-1].copy(), "01")]
     settings = _settings("dreambooth", steps=2)
     return study.Study(**{
@@ -498,7 +611,12 @@ def test_an_interrupted_study_goes_on_and_shards_share_it(
     assert len(done) == 8
     record = merged.record("01-0", "mine")
     assert record is not None
-    assert set(record.photos) >= {"psnr", "ssim", "latent_shift", "denoising_rise"}
+    assert set(record.photos) >= {"jod", "strength", "levels", "psnr", "latent_shift",
+                                  "denoising_rise"}  # fmt: skip
+    assert record.photos["levels"] == 8
+    signs = merged.record("01-0", "signs")
+    assert signs is not None
+    assert signs.photos["levels"] == pytest.approx(8 * signs.photos["strength"])
     with Image.open(tmp_path / "study" / "sheets" / "01-0.png") as sheet:
         assert sheet.height == 5 * (model.side + 8)
 
@@ -566,8 +684,9 @@ def _command(people: Path, checkpoint: Path, output: Path, *more: str) -> Any:
 
 @pytest.mark.full
 def test_the_command_stops_at_a_broken_attack_and_can_be_forced(
-    people: Path, diffusers_checkpoint: Callable[[str], Path], tmp_path: Path
-) -> None:
+    people: Path, diffusers_checkpoint: Callable[[str], Path], tiny_encoder_file: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
     checkpoint, figures = diffusers_checkpoint("sd"), tmp_path / "figures.json"
     stopped = _command(people, checkpoint, tmp_path / "out", "--json", str(figures))
     assert stopped.exit_code == 1
@@ -577,19 +696,27 @@ def test_the_command_stops_at_a_broken_attack_and_can_be_forced(
     assert list(content["conditions"]) == ["untuned", "clean"]
     assert content["protections"]["aspl"]["settings"]["learning_rate"] == content["settings"]["lr"]
     assert float(content["settings"]["lr"]) == preset("face-ldm", "dreambooth").lr > 0
-    forced = _command(people, checkpoint, tmp_path / "out", "--json", str(figures), "--force")
+    more = ("--force", "--transfer", str(tiny_encoder_file), "--equal-look")
+    forced = _command(people, checkpoint, tmp_path / "out", "--json", str(figures), *more)
     assert forced.exit_code == 0, forced.output
+    assert forced.output.count("aspl-transfer is left out") == 1
     content = json.loads(figures.read_text())
     assert content["attack"] == "broken"
     assert list(content["conditions"]) == [
-        "untuned", "clean", "rid-s", "aspl", "signs", "spectrum"]  # fmt: skip
+        "untuned", "clean", "rid-s", "aspl", "aspl-look", "signs", "spectrum"]  # fmt: skip
+    assert "aspl-transfer is left out" in content["conditions_left_out"][0]
+    looks = {row["condition"]: row for row in content["rows"] if row["person"] == "ann"}
+    assert looks["aspl-look"]["levels"] <= looks["aspl"]["levels"] == 8
+    assert looks["aspl-look"]["jod"] >= looks["aspl"]["jod"]
+    assert content["protections"]["aspl-look"]["attacked"][0]["name"] == "sd"
+    assert "JOD" in forced.output
     assert content["left_out"] == {"ann": {"grey.png": "no face found"}}
-    assert len(content["rows"]) == 12
+    assert len(content["rows"]) == 14
     assert "LPIPS is left out" in content["lpips"]
     assert str(tmp_path) not in json.dumps(content).replace(content["made"]["command"], "")
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("attacks/**/*.json")}
-    assert len(before) == 11
-    again = _command(people, checkpoint, tmp_path / "out", "--force")
+    assert len(before) == 13
+    again = _command(people, checkpoint, tmp_path / "out", *more)
     assert ", 0 attacks to do" in again.output
     assert before == {p: p.stat().st_mtime_ns for p in before}
 
@@ -608,6 +735,11 @@ def test_the_command_says_what_is_missing(
     assert "6 photos with exactly one face are too few" in problem("--photos", "4")
     assert "left out: grey.png (no face found)" in problem("--photos", "4")
     assert "did you mean rank" in problem("--set", "ranks=2")
+    nobody = CliRunner().invoke(group, [
+        "personalize", "--surrogate", str(checkpoint), "--people", str(people), "--transfer", "x",
+        "--against", "none", "-o", str(tmp_path / "out"), "--quiet"])  # fmt: skip
+    assert "name one with --against" in str(nobody.exception)
+    assert "no such file" in problem("--transfer", str(tmp_path / "none.pth"))
     assert "not among --against" in problem("--set", "mist.rate=2")
     assert "I from 0" in problem("--shard", "2/2")
     assert "no such kind of device" in problem("--device", "toaster")

@@ -204,8 +204,9 @@ def with_xmp(suffix):
 def test_pictures_in_xmp_are_dropped(tmp_path):
     packet = XMP.replace(b"<rdf:RDF>", b"<rdf:RDF><xmpGImg:image>/9j/4AAQ</xmpGImg:image>")
     loaded = photo.load(written(tmp_path / "a.jpg", Image.fromarray(FACE), xmp=packet))
-    assert loaded.xmp == b""
-    assert loaded.notes == ("XMP dropped: it holds a picture",)
+    assert b"/9j/4AAQ" not in loaded.xmp
+    assert b'xmp:Rating="5"' in loaded.xmp
+    assert loaded.notes == ("picture in XMP dropped",)
 
 
 def test_an_icc_profile_of_other_colours_is_dropped(tmp_path):
@@ -286,7 +287,7 @@ def test_quality_out_of_range(tmp_path, quality):
         photo.save(photo.Photo(FACE), tmp_path / "a.jpg", quality=quality)
 
 
-@pytest.mark.parametrize("name", ["a.tiff", "a", "a.exe"])
+@pytest.mark.parametrize("name", ["a.bmp", "a", "a.exe"])
 def test_unknown_suffix(tmp_path, name):
     with pytest.raises(RidError, match=r"a photo ends in \.jpg, \.jpeg, \.png"):
         photo.save(photo.Photo(FACE), tmp_path / name)
@@ -375,10 +376,10 @@ def of_mode(mode, kind, size=(80, 80)):
 
 BAD = {
     "empty": (b"", "the file is empty"),
-    "text": (b"hello, I am no photo", "no JPEG, PNG, WebP or HEIC photo"),
-    "zip": (b"PK\3\4" + bytes(1000), "no JPEG, PNG, WebP or HEIC photo"),
-    "gif": (of_mode("P", "GIF"), "no JPEG, PNG, WebP or HEIC photo"),
-    "header only": (jpeg_bytes()[:20], "no JPEG, PNG, WebP or HEIC photo"),
+    "text": (b"hello, I am no photo", "no JPEG, PNG, WebP, HEIC, AVIF or TIFF photo"),
+    "zip": (b"PK\3\4" + bytes(1000), "no JPEG, PNG, WebP, HEIC, AVIF or TIFF photo"),
+    "gif": (of_mode("P", "GIF"), "no JPEG, PNG, WebP, HEIC, AVIF or TIFF photo"),
+    "header only": (jpeg_bytes()[:20], "no JPEG, PNG, WebP, HEIC, AVIF or TIFF photo"),
     "truncated jpeg": (jpeg_bytes()[:-4000], "damaged or truncated"),
     "truncated png": (png_bytes()[:-9000], "damaged or truncated"),
     "truncated webp": (webp_bytes()[:-2000], "damaged"),
@@ -388,7 +389,7 @@ BAD = {
         ),
         "damaged or truncated",
     ),
-    "bomb": (bomb(), "at most 50 megapixels are opened"),
+    "bomb": (bomb(), "at most 210 megapixels are opened"),
     "small": (of_mode("RGB", "PNG", (63, 200)), "63 x 200 is too small"),
     "cmyk": (of_mode("CMYK", "JPEG"), "CMYK, a format for print; convert it to sRGB first"),
     "apng": (animated("PNG"), "animated; save a single frame"),
@@ -453,12 +454,13 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     target = tmp_path / "a.png"
     target.write_bytes(b"old")
 
-    def fail(self, content):
-        with self.open("wb") as handle:
-            handle.write(bytes(content)[:1000])
-        raise OSError(number, os.strerror(number))
+    class Full(io.FileIO):
+        def write(self, content):
+            if self.tell() > 1000:
+                raise OSError(number, os.strerror(number))
+            return super().write(content)
 
-    monkeypatch.setattr(Path, "write_bytes", fail)
+    monkeypatch.setattr(Path, "open", lambda self, mode: Full(self, mode.replace("b", "")))
     with pytest.raises(RidError, match=text):
         photo.save(photo.Photo(FACE), target)
     monkeypatch.undo()

@@ -296,8 +296,8 @@ def test_a_broken_bound_is_never_written(tmp_path, monkeypatch):
 def test_an_unknown_ending_fails_before_the_work(tmp_path):
     Image.fromarray(FACE).save(tmp_path / "a.png")
     runtime = Pattern()
-    with pytest.raises(RidError, match=r"ends in \.tiff"):
-        protect.protect_file(tmp_path / "a.png", tmp_path / "b.tiff", runtime)
+    with pytest.raises(RidError, match=r"ends in \.bmp"):
+        protect.protect_file(tmp_path / "a.png", tmp_path / "b.bmp", runtime)
     assert not runtime.seen
 
 

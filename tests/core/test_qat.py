@@ -163,7 +163,7 @@ def test_a_training_run_of_the_teacher_lends_its_settings(teacher: Path, tmp_pat
     file = tmp_path / "run.toml"
     file.write_text(
         '[defender]\npreset = "rid-n"\n[data]\nfolder = "faces"\ncrop = 96\n'
-        '[[objective]]\nkind = "encoder-shift"\n[optim]\nsteps = 1700\n'
+        '[[objective]]\nkind = "log-shift"\n[optim]\nsteps = 1700\n'
     )
     config = qat.load_qat_config(str(teacher), file)
     assert (config.data.crop, str(config.data.folder)) == (96, "faces")

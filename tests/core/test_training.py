@@ -22,6 +22,9 @@ from rid_core.training.run import moving_average
 ROOT = Path(__file__).resolve().parents[2]
 
 
+UNPRICED = {"jod": 0.0, "jod_enlarged": 0.0, "ssimulacra2": 0.0, "colour": 0.0}
+
+
 @pytest.fixture
 def raw(portraits: Path, tiny_encoder_file: Path) -> dict[str, object]:
     return {
@@ -29,8 +32,9 @@ def raw(portraits: Path, tiny_encoder_file: Path) -> dict[str, object]:
         "defender": {"preset": "rid-n", "levels": 64, "overrides": {"width": 8, "detail_width": 4}},
         "data": {"folder": str(portraits), "crop": 64, "short_side": [96, 128]},
         "surrogate": [{"kind": "tiny-autoencoder", "path": str(tiny_encoder_file)}],
-        "objective": [{"kind": "encoder-shift"}],
+        "objective": [{"kind": "log-shift"}],
         "channel": {"identity": 1.0, "jpeg": 1.0, "resize": 1.0},
+        "visibility": {**UNPRICED, "colour": 0.1},
         "optim": {"steps": 4, "batch": 2, "warmup": 1, "ema": 0.5},
         "log": {"every": 1, "save_every": 1, "preview_every": 4},
     }
@@ -57,8 +61,8 @@ def test_a_run_makes_a_checkpoint_a_log_and_a_picture(
 def test_training_raises_the_shift(raw: dict[str, object], tmp_path: Path) -> None:
     _train(raw, tmp_path, steps=25, lr=5e-3)
     rows = [json.loads(row) for row in (tmp_path / "log.jsonl").read_text().splitlines()]
-    start = np.mean([row["encoder-shift"] for row in rows[:3]])
-    end = np.mean([row["encoder-shift"] for row in rows[-3:]])
+    start = np.mean([row["log-shift"] for row in rows[:3]])
+    end = np.mean([row["log-shift"] for row in rows[-3:]])
     assert end < start - 3  # the shift grew by a factor of e ** 3 at least
 
 
@@ -167,7 +171,7 @@ def test_distillation_needs_no_surrogate(raw: dict[str, object], tmp_path: Path)
     teacher = _train(raw, tmp_path / "teacher", steps=15, lr=5e-3)
     student = {**raw, "surrogate": [], "objective": [
         {"kind": "distillation", "teacher": str(teacher), "weight": 10.0}
-    ], "visibility": {"dissimilarity": 0.0, "periodicity": 0.0}}  # fmt: skip
+    ], "visibility": UNPRICED}  # fmt: skip
     _train(student, tmp_path / "student", steps=40, lr=5e-3)
     rows = [json.loads(row) for row in (tmp_path / "student/log.jsonl").read_text().splitlines()]
     assert rows[-1]["distillation"] < 0.5 * rows[0]["distillation"]
@@ -178,7 +182,7 @@ def test_training_starts_from_a_checkpoint(raw: dict[str, object], tmp_path: Pat
     defender = {**raw["defender"], "init": str(first)}  # type: ignore[dict-item]
     _train({**raw, "defender": defender}, tmp_path / "second", steps=1)
     row = json.loads((tmp_path / "second/log.jsonl").read_text().splitlines()[0])
-    assert row["energy"] > 0.01  # a new network starts from zero
+    assert row["colour"] > 0.1  # a new network starts from zero
     other = {"preset": "rid-s", "init": str(first)}
     with pytest.raises(RidError, match="holds rid-n, but the config trains rid-s"):
         _train({**raw, "defender": other}, tmp_path / "third", steps=1)

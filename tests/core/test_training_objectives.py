@@ -25,13 +25,17 @@ ROOT = Path(__file__).resolve().parents[2]
 Checkpoint = Callable[[str], Path]
 
 
+UNPRICED = {"jod": 0.0, "jod_enlarged": 0.0, "ssimulacra2": 0.0, "colour": 0.0}
+
+
 @pytest.fixture
 def raw(portraits: Path, tiny_encoder_file: Path) -> dict[str, object]:
     return {
         "defender": {"preset": "rid-n", "overrides": {"width": 8, "detail_width": 4}},
         "data": {"folder": str(portraits), "crop": 64, "short_side": [64, 96]},
         "surrogate": [{"kind": "tiny-autoencoder", "path": str(tiny_encoder_file)}],
-        "objective": [{"kind": "encoder-shift"}],
+        "objective": [{"kind": "log-shift"}],
+        "visibility": UNPRICED,
         "optim": {"steps": 2, "batch": 2, "warmup": 1},
         "log": {"every": 1, "save_every": 2, "preview_every": 2},
     }
@@ -62,7 +66,7 @@ def test_every_objective_trains_through_the_defender(
     settings = {"targeted-latent": {"target": str(portraits / "0001.jpg")}}
     for kind in set(list_objectives()) - {"distillation", "regression"}:
         raw["objective"] = [{"kind": kind, **settings.get(kind, {})}]
-        raw["visibility"] = {"dissimilarity": 0.0, "periodicity": 0.0}
+        raw["visibility"] = UNPRICED
         defender = _defender()
         losses = Recipe(parse_config(raw)).losses(defender, _batch())
         assert losses["total"].item() == pytest.approx(losses[kind].item())
@@ -83,34 +87,39 @@ def test_the_total_is_the_weighted_sum_and_a_term_without_weight_is_not_computed
     raw: dict[str, object],
 ) -> None:
     raw["objective"] = [
-        {"kind": "encoder-shift", "weight": 2.0},
+        {"kind": "log-shift", "weight": 2.0},
         {"kind": "feature-shift", "weight": [[5, 0.0], [15, 1.0]]},
-        {"kind": "encoder-shift", "weight": 0.5},
+        {"kind": "log-shift", "weight": 0.5},
     ]
-    raw["visibility"] = {"dissimilarity": 3.0, "periodicity": 0.25}
+    raw["visibility"] = {"jod": 3.0, "jod_enlarged": 0.5, "ssimulacra2": 2.0, "colour": 0.25}
     early, late = _losses(raw, step=5), _losses(raw, step=10)
     assert "feature-shift" not in early
-    assert late["encoder-shift"] == late["encoder-shift-2"]
+    assert late["log-shift"] == late["log-shift-2"]
     expected = (
-        2.5 * late["encoder-shift"]
+        2.5 * late["log-shift"]
         + 0.5 * late["feature-shift"]
-        + 3 * late["dissimilarity"]
-        + 0.25 * late["periodicity"]
+        + 3 * late["jod"]
+        + 0.5 * late["jod_enlarged"]
+        + 2 * late["ssimulacra2"]
+        + 0.25 * late["colour"]
     )
     assert late["total"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_prices_on_visibility_follow_their_points(raw: dict[str, object]) -> None:
-    raw["objective"] = [{"kind": "encoder-shift"}]
-    raw["visibility"] = {"dissimilarity": [[0, 3.0], [10, 1.0]], "periodicity": 0.0}
+    raw["objective"] = [{"kind": "log-shift"}]
+    raw["visibility"] = {**UNPRICED, "ssimulacra2": [[0, 3.0], [10, 1.0]]}
     for step, weight in ((0, 3.0), (5, 2.0), (50, 1.0)):
         found = _losses(raw, step=step)
-        expected = found["encoder-shift"] + weight * found["dissimilarity"]
+        expected = found["log-shift"] + weight * found["ssimulacra2"]
         assert found["total"] == pytest.approx(expected, rel=1e-4)
     for wrong in (-1.0, [[5, 1.0], [2, 1.0]], [[0, 1.0], [5, -1.0]], []):
-        raw["visibility"] = {"energy": wrong}
-        with pytest.raises(RidError, match="energy"):
+        raw["visibility"] = {"colour": wrong}
+        with pytest.raises(RidError, match="colour"):
             parse_config(raw)
+    raw["visibility"] = {"periodicity": 0.3}
+    with pytest.raises(RidError, match="periodicity no longer exists; jod, jod_enlarged"):
+        parse_config(raw)
 
 
 def test_noise_and_timesteps_follow_sample_and_member(
@@ -161,12 +170,12 @@ def test_an_ensemble_of_three_trains_in_every_mode(
     raw: dict[str, object], tiny_encoder_files: list[Path]
 ) -> None:
     surrogates = [{"kind": "tiny-autoencoder", "path": str(path)} for path in tiny_encoder_files]
-    alone = [_losses({**raw, "surrogate": [one]})["encoder-shift"] for one in surrogates]
+    alone = [_losses({**raw, "surrogate": [one]})["log-shift"] for one in surrogates]
     raw["surrogate"] = surrogates
     for offload in (False, True):
         for mode in ("mean", "worst", "random"):
             raw["ensemble"] = {"mode": mode, "offload": offload}
-            value = _losses(raw)["encoder-shift"]
+            value = _losses(raw)["log-shift"]
             if mode == "mean":
                 assert value == pytest.approx(np.mean(alone), rel=1e-4)
             elif mode == "worst":
@@ -174,7 +183,7 @@ def test_an_ensemble_of_three_trains_in_every_mode(
             else:
                 assert min(abs(value - one) for one in alone) < 1e-4
     raw["ensemble"] = {"mode": "random"}
-    drawn = {round(_losses(raw, _batch(2, first))["encoder-shift"], 3) for first in range(6)}
+    drawn = {round(_losses(raw, _batch(2, first))["log-shift"], 3) for first in range(6)}
     assert len(drawn) > 1
 
 
@@ -184,13 +193,13 @@ def test_an_ensemble_of_three_trains_in_every_mode(
         ({"kind": "adv-sd"}, "did you mean adv-sds"),
         ({"kind": "adv-sds", "weigth": 2}, "unknown key objective.0.weigth; did you mean weight"),
         ({"kind": "adv-sds", "teacher": "rid-s"}, "adv-sds takes no teacher"),
-        ({"kind": "encoder-shift", "weight": 0}, "must be positive"),
-        ({"kind": "encoder-shift", "weight": [[10, 1], [5, 2]]}, "in order of their steps"),
-        ({"kind": "encoder-shift", "weight": []}, "in order of their steps"),
+        ({"kind": "log-shift", "weight": 0}, "must be positive"),
+        ({"kind": "log-shift", "weight": [[10, 1], [5, 2]]}, "in order of their steps"),
+        ({"kind": "log-shift", "weight": []}, "in order of their steps"),
         ({"kind": "regression"}, "needs pairs: a folder that rid-train pairs made"),
         ({"kind": "adv-sds", "timesteps": [5, 5]}, "timesteps must rise"),
         ({"kind": "distillation", "teacher": "x", "on": ["tiny"]}, "looks at no surrogate"),
-        ({"kind": "encoder-shift", "on": []}, "objective.0.on"),
+        ({"kind": "log-shift", "on": []}, "objective.0.on"),
     ],
 )
 def test_faults_in_an_objective_are_named(
@@ -238,18 +247,18 @@ def test_an_objective_may_be_on_some_surrogates_only(
 ) -> None:
     encoder = raw["surrogate"][0]  # type: ignore[index]
     model = {"kind": "stable-diffusion", "path": str(diffusers_checkpoint("sd"))}
-    raw["objective"] = [{"kind": "encoder-shift"}]
-    alone = _losses({**raw, "surrogate": [encoder]})["encoder-shift"]
+    raw["objective"] = [{"kind": "log-shift"}]
+    alone = _losses({**raw, "surrogate": [encoder]})["log-shift"]
     raw["surrogate"] = [encoder, model]
     # Not every surrogate has to be a diffusion model for this.
     raw["objective"] = [
-        {"kind": "encoder-shift", "on": ["tiny"]},
+        {"kind": "log-shift", "on": ["tiny"]},
         {"kind": "adv-sds", "on": ["sd"]},
     ]
     found = _losses(raw)
-    assert found["encoder-shift"] == pytest.approx(alone, rel=1e-5)
+    assert found["log-shift"] == pytest.approx(alone, rel=1e-5)
     assert found["adv-sds"] > 0
-    raw["objective"] = [{"kind": "encoder-shift", "on": ["tinny"]}]
+    raw["objective"] = [{"kind": "log-shift", "on": ["tinny"]}]
     with pytest.raises(RidError, match="is on 'tinny', but the surrogates are tiny, sd"):
         Recipe(parse_config(raw))
 
@@ -274,7 +283,7 @@ def test_what_is_left_of_the_way_to_a_target_is_one_without_a_perturbation(
 def test_terms_of_a_step_encode_every_view_once(
     raw: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    raw["objective"] = [{"kind": "encoder-shift"}, {"kind": "targeted-latent"}]
+    raw["objective"] = [{"kind": "log-shift"}, {"kind": "targeted-latent"}]
     recipe = Recipe(parse_config(raw))
     (member,) = recipe.surrogates.members
     seen: list[bool] = []
@@ -347,7 +356,7 @@ def test_a_saved_state_of_an_older_version_goes_on(raw: dict[str, object], tmp_p
     saved = json.loads(state["config"])
     del saved["ensemble"], saved["optim"]["schedule"], saved["optim"]["compile"]
     del saved["defender"]["rounding"], state["processes"]
-    saved["objective"] = [{"kind": "encoder-shift", "weight": 1.0, "teacher": None}]
+    saved["objective"] = [{"kind": "log-shift", "weight": 1.0, "teacher": None}]
     torch.save({**state, "config": json.dumps(saved)}, tmp_path / "state.pt")
     loop.train(parse_config(raw), tmp_path, quiet=True)
     other = {**raw, "ensemble": {"mode": "worst"}}

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # a converter's own process imports broken_targets
+sys.path.insert(0, str(Path(__file__).parents[1] / "photos"))  # for mutate
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +44,26 @@ def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.nn.init.normal_(defender.to_image.conv.weight, std=0.3)
     path = tmp_path_factory.mktemp("checkpoint") / "small.safetensors"
     save_checkpoint(path, defender, ModelCard("rid-n", levels=6, config=config))
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_dit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny diffusion transformer, every layer of which matters."""
+    import torch
+
+    from rid_core.checkpoint import ModelCard, save_checkpoint
+    from rid_core.defenders import create_defender
+
+    torch.manual_seed(4)
+    config = {"image_size": 64, "width": 32, "depth": 2, "heads": 2}
+    defender = create_defender("rid-dit", **config)
+    for block in defender.blocks:
+        torch.nn.init.normal_(block.proj.weight, std=0.2)
+        torch.nn.init.normal_(block.fc2.weight, std=0.1)
+    torch.nn.init.normal_(defender.head.weight, std=0.2)
+    path = tmp_path_factory.mktemp("checkpoint") / "dit.safetensors"
+    save_checkpoint(path, defender, ModelCard("rid-dit", levels=8, config=config))
     return path
 
 

@@ -136,7 +136,7 @@ def test_no_space_for_the_converter(
 ) -> None:
     register(broken_targets.Full)
     (result,) = export([ExportSpec("broken", resolution=64)], small_checkpoint, tmp_path)
-    assert result.error == "no space left while writing rid-n.onnx; free some and run again"
+    assert result.error == "no space left while writing rid-n.64px.onnx; free some and run again"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -144,7 +144,7 @@ def test_no_space_for_the_converter(
 @pytest.mark.slow
 def test_no_space_at_all(small_checkpoint: Path, tmp_path: Path) -> None:
     """No file may be longer than 20 kB, as on a disk that is full."""
-    old = tmp_path / "rid-n.onnx"
+    old = tmp_path / "rid-n.64px.onnx"
     old.write_bytes(b"the old file")
     limit = 20_000
     line = call(

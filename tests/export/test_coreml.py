@@ -148,7 +148,7 @@ def test_precisions(precision: str, small: Callable[[str], Any]) -> None:
     import coremltools as ct
 
     result = small(precision)
-    assert result.file.name == f"rid-n.{precision}.mlpackage"
+    assert result.file.name == f"rid-n.64px.{precision}.mlpackage"
     least = {"fp16": 40, "w8": 28, "pal8": 28, "int8": 22}[precision]
     assert least < result.figure("delta_sqnr_db") < (90 if precision == "fp16" else 60)
     assert 7 < result.figure("change_levels") <= 8.0001  # hard, after rounding to 8 bits

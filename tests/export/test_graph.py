@@ -26,6 +26,7 @@ def test_contract(small_checkpoint: Path, layout: str) -> None:
     torch.testing.assert_close(protected, (image + delta * 6 / 255).clamp(0, 1))
     assert list(outputs) == ["protected", "delta"]
     assert graph.example(32).shape == ((1, 32, 32, 3) if layout == "nhwc" else (1, 3, 32, 32))
+    assert graph.example(32, 48).permute(back).shape == (1, 3, 32, 48)
 
 
 def test_scale_and_choice_of_outputs(small_checkpoint: Path) -> None:

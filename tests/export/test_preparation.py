@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import tempfile
 from pathlib import Path
@@ -53,13 +54,16 @@ def test_the_reference_is_the_networks_own_answer(
     assert np.array_equal(reference.predict(image), reference.deltas[3])
 
 
-def test_an_oblong_reference_is_less_wide(prepared: Preparation) -> None:
-    found = prepared.oblong(FLOAT)
-    assert [portrait.shape for portrait in found.portraits] == [(64, 48, 3)] * 2
-    assert [delta.shape for delta in found.deltas] == [(64, 48, 3)] * 2
-    # Never narrower than the network's stride.
-    (narrow, _) = prepared.oblong(ExportSpec("onnx", resolution=16)).portraits
-    assert narrow.shape == (16, 16, 3)
+def test_the_reference_of_a_dynamic_file_has_many_sizes(prepared: Preparation) -> None:
+    spec = ExportSpec("onnx", resolution=64, dynamic=True)
+    found = prepared.reference(spec)
+    assert prepared.reference(spec) is found is not prepared.reference(FLOAT)
+    assert [p.shape for p in found.portraits] == [d.shape for d in found.deltas]
+    assert found.sizes[:2] == ((64, 64), (16, 16))
+    assert len(found.portraits) == 8 + len(found.sizes) - 1
+    assert prepared.reference(FLOAT).sizes == ((64, 64),)
+    # What the converter gets stays square.
+    assert prepared.material(dataclasses.replace(WEIGHTS, dynamic=True)) is not None
 
 
 def test_an_untrained_network_proves_nothing(tmp_path: Path, notices: list[str]) -> None:

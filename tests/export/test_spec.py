@@ -32,6 +32,8 @@ def test_resolution_names_the_nearest() -> None:
         ExportSpec("onnx", resolution=5).check_size("rid-s", 16, None)
     with pytest.raises(RidError, match="512 x 512 only"):
         ExportSpec("onnx", resolution=256).check_size("rid-dit", 16, 512)
+    with pytest.raises(RidError, match="512 x 512 only: leave --dynamic out"):
+        ExportSpec("onnx", dynamic=True).check_size("rid-dit", 16, 512)
     ExportSpec("onnx", resolution=768).check_size("rid-s", 16, None)
 
 
@@ -57,6 +59,30 @@ def test_json_of_another_kind(change: dict[str, object], text: str) -> None:
 def test_json_that_is_no_spec(text: str) -> None:
     with pytest.raises(RidError, match="not an export specification"):
         ExportSpec.from_json(text)
+
+
+def test_every_setting_that_is_not_the_default_is_in_the_name() -> None:
+    variants: dict[str, dict[str, object]] = {
+        "rid-s": {},
+        "rid-s.256px": {"resolution": 256},
+        "rid-s.int8": {"precision": "int8"},
+        "rid-s.uint8": {"io": "uint8"},
+        "rid-s.nhwc": {"layout": "nhwc"},
+        "rid-s.dynamic": {"dynamic": True},
+        "rid-s.delta": {"outputs": ("delta",)},
+        "rid-s.768px.fp16.uint8.nhwc.dynamic": {
+            "resolution": 768,
+            "precision": "fp16",
+            "io": "uint8",
+            "layout": "nhwc",
+            "dynamic": True,
+        },
+    }
+    for name, settings in variants.items():
+        assert ExportSpec("onnx", **settings).file_name("rid-s", ".onnx") == f"{name}.onnx"
+    told = {"target", "calib", "calib_samples", "allow_noise"}  # by the suffix, by the metadata
+    varied = {key for settings in variants.values() for key in settings}
+    assert {field.name for field in dataclasses.fields(ExportSpec)} == varied | told
 
 
 def test_names_and_frozenness() -> None:

@@ -211,6 +211,87 @@ def test_the_clamp_is_the_same_in_two(graph: Graph, image: np.ndarray) -> None:
         assert protected.max() <= 1
 
 
+def test_a_clamp_whose_sum_is_read_elsewhere_is_left_alone(graph: Graph) -> None:
+    """A planted fault: with a ReLU in the sum, its other reader would get another value."""
+    clamp = next(o for o in graph.operators if graph.kind(o) == "RELU_0_TO_1")
+    total = int(clamp.inputs[0])
+    graph.operators.append(graph.new_operator("TANH", [total], [graph.add_tensor("more", total)]))
+    before = write_model(graph.model)
+    assert edits.clamp_in_two(graph) == 0
+    assert write_model(graph.model) == before
+
+
+def test_a_shuffle_whose_inside_is_read_elsewhere_is_left_alone(graph: Graph) -> None:
+    """A planted fault: that reader would lose its input."""
+    for operator in list(graph.operators):
+        if graph.kind(operator) == "TRANSPOSE":
+            moved = int(operator.outputs[0])
+            more = graph.add_tensor(f"more of {graph.name(moved)}", moved)
+            graph.operators.append(graph.new_operator("TANH", [moved], [more]))
+    assert edits.shuffle_at_once(graph) == 0
+    assert kinds(graph)["TRANSPOSE"] == 3
+
+
+# -- any rank -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def transformer(small_dit: Path) -> tuple[bytes, dict[str, np.ndarray]]:
+    """A tiny transformer as the converter wrote it, and its weights."""
+    import litert_torch
+
+    from rid_core.checkpoint import load_checkpoint
+    from rid_export.graph import ExportGraph
+
+    defender, card = load_checkpoint(small_dit)
+    graph = ExportGraph(defender, card.levels, "nhwc")
+    path = small_dit.with_name("dit.tflite")
+    litert_torch.convert(graph, sample_kwargs={"image": graph.example(64)}).export(str(path))
+    state = {name: value.numpy() for name, value in graph.defender.state_dict().items()}
+    return path.read_bytes(), state
+
+
+def test_a_transformer_keeps_its_outputs(
+    transformer: tuple[bytes, dict[str, np.ndarray]], image: np.ndarray
+) -> None:
+    data, state = transformer
+    graph = Graph(read_model(data))
+    ranks = {len(graph.shape(tensor)) for tensor in range(len(graph.tensors))}
+    assert ranks >= {1, 2, 3, 4, 5}, "the converter no longer makes what this test is about"
+
+    def all_edits(graph: Graph) -> None:
+        edits.split_sums(graph)
+        edits.name_layers(graph, state)
+        edits.own_biases(graph, state)
+        edits.shuffle_at_once(graph)
+        assert edits.clamp_in_two(graph) == 1
+
+    keeps_the_outputs(graph, image, all_edits)
+    layers = {graph.name(int(o.outputs[0])) for o in graph.operators if edits.weighted(graph, o)}
+    assert layers == {name.removesuffix(".weight") for name in state if name.endswith(".weight")}
+
+
+@pytest.mark.parametrize("rank", [0, 1, 2, 3, 5, 6])
+def test_edits_leave_other_ranks_alone(rank: int, graph: Graph, weights: Any) -> None:
+    """Every tensor gets another rank; what was a shuffle or a sum of codes is none any more."""
+    for index, tensor in enumerate(graph.tensors):
+        size = int(np.prod(graph.shape(index)))
+        axes = rank or (0 if graph.constant(index) is None else 1)
+        tensor.shape = np.array([*([1] * (axes - 1)), size][: axes or 0], np.int32)
+    assert edits.split_sums(graph) == 0
+    edits.name_layers(graph, weights)
+    before = {n: graph.constant(n) for n in range(len(graph.tensors))}
+    edits.own_biases(graph, weights)
+    for index, value in before.items():
+        after = graph.constant(index)
+        if value is not None and after is not None and not graph.name(index).endswith(".bias"):
+            assert np.array_equal(after, value), graph.name(index)
+    assert edits.shuffle_at_once(graph) == 0
+    assert edits.clamp_in_two(graph) == 1
+    edits.half_constants(graph)
+    edits.bytes_at_the_ends(graph)
+
+
 # -- half precision -------------------------------------------------------------------------------
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 OPSET = 18
 """Has all that the phone networks need; onnxruntime-web and onnxruntime-mobile run it."""
-_LARGEST = 2048
-"""Largest height or width of a dynamic file, in pixels."""
+_TRACED = (3, 5)
+"""Height and width in strides at which a dynamic file is traced; its graph is that of any size."""
 
 
 @register_target
@@ -107,10 +107,9 @@ def _export(graph: ExportGraph, spec: ExportSpec) -> Any:
     shapes = None
     axes = (1, 2) if graph.layout == "nhwc" else (2, 3)
     if spec.dynamic:
-        # The exporter takes equal numbers for one and the same size.
-        example = example.narrow(axes[1], 0, max(spec.resolution // 2, graph.defender.stride))
         stride = graph.defender.stride
-        sizes = (torch.export.Dim(n, min=2, max=_LARGEST // stride) for n in ("rows", "columns"))
+        example = graph.example(*(stride * count for count in _TRACED))
+        sizes = (torch.export.Dim(name) for name in ("rows", "columns"))
         shapes = {"image": {axis: stride * size for axis, size in zip(axes, sizes, strict=True)}}
     program = torch.onnx.export(
         graph,

@@ -158,15 +158,17 @@ def load_model(path: str | Path, device: torch.device, method: str = "dreambooth
 
 
 def model_digest(path: str | Path) -> str:
-    """Of a model's folder: names, sizes, and both ends of every file; of a hub's name, the name.
+    """Of a model's folder or file: names, sizes, and both ends of each; of a hub's name, the name.
 
     Enough to notice that another model lies there, without reading gigabytes.
     """
     folder = Path(path)
-    found = hashlib.sha256(b"" if folder.is_dir() else str(path).encode())
-    for file in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "training.json"):
+    found = hashlib.sha256(b"" if folder.exists() else str(path).encode())
+    files = [folder] if folder.is_file() else [p for p in folder.rglob("*") if p.is_file()]
+    for file in sorted(p for p in files if p.name != "training.json"):
         size = file.stat().st_size
-        found.update(f"{file.relative_to(folder)} {size}\n".encode())
+        name = file.relative_to(folder if folder.is_dir() else folder.parent)
+        found.update(f"{name} {size}\n".encode())
         with file.open("rb") as data:
             found.update(data.read(_PIECE))
             data.seek(max(0, size - _PIECE))

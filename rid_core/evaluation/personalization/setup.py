@@ -30,6 +30,7 @@ from rid_core.evaluation.personalization.settings import (
     preset,
     preset_for,
 )
+from rid_core.evaluation.personalization.slow import Opponent, open_transfer, slow_methods
 from rid_core.evaluation.personalization.study import PATIENCE, Study, estimated_hours
 from rid_core.evaluation.personalization.subjects import (
     Subject,
@@ -55,7 +56,10 @@ class Request:
         preset: of its settings; None chooses by the size of the model.
         changes: settings over the preset's; ``method.setting`` for those of a slow method.
         defenders: checkpoints or presets.
-        peers: slow methods beside them.
+        peers: slow methods beside them, on the attacked model.
+        transfer: files or folders of other surrogates that these also attack, all at once.
+        equal_look: whether slow methods are also scaled to the first defender's look.
+        signs_bound: whether random signs of the full bound are a condition too.
         shares: per cent of the photos that are under the first defender, each a condition.
         levels: bound; None takes the defenders'.
         channel: what photos go through.
@@ -78,6 +82,9 @@ class Request:
     changes: Mapping[str, Any]
     defenders: tuple[str, ...]
     peers: tuple[str, ...]
+    transfer: tuple[str, ...]
+    equal_look: bool
+    signs_bound: bool
     shares: tuple[int, ...]
     levels: int | None
     channel: str
@@ -101,12 +108,14 @@ class Opened:
         preset: whose settings it has.
         subjects: all people.
         threshold_from: how the judge's threshold was set.
+        left_out: a line for each condition that was asked for and cannot be made.
     """
 
     study: Study
     preset: str
     subjects: list[Subject]
     threshold_from: str
+    left_out: list[str]
 
 
 def open_study(request: Request, on_person: Callable[[], None] = lambda: None) -> Opened:
@@ -115,6 +124,8 @@ def open_study(request: Request, on_person: Callable[[], None] = lambda: None) -
     Raises:
         RidError: anything that is missing, unknown or unfit, before any attack is made.
     """
+    if request.transfer and not request.peers:
+        raise RidError("--transfer is attacked by slow methods; name one with --against")
     defenders, levels = open_defenders(request.defenders, request.levels)
     device = device_named(request.device)
     model = load_model(request.surrogate, device, request.method)
@@ -129,16 +140,23 @@ def open_study(request: Request, on_person: Callable[[], None] = lambda: None) -
     threshold, origin = judge_threshold(subjects, judge)
     measured = _lazily(request.surrogate, attack.class_prompt, device)
     digest = model_digest(request.surrogate)
+    own = {"name": model.name, "digest": digest, "prompt": attack.class_prompt}
+    methods, left_out = slow_methods(
+        method_settings(request.peers, peers),
+        Opponent([own], lambda: Ensemble([measured()]).to(device)),
+        open_transfer(request.transfer, attack.class_prompt),
+        device,
+    )
     protections = Protections(
         budget=Budget(levels),
         defenders=defenders,
-        methods=method_settings(request.peers, peers),
-        ensemble=lambda: Ensemble([measured()]).to(device),
+        methods=methods,
         cache=request.output / "protected",
         device=device,
-        attacked=f"{digest} {attack.class_prompt}",
         seed=request.seed,
         shares=request.shares,
+        equal_look=request.equal_look,
+        signs_bound=request.signs_bound,
     )
     backbone, heads = request.lpips
     study = Study(
@@ -157,7 +175,7 @@ def open_study(request: Request, on_person: Callable[[], None] = lambda: None) -
                   "sets": request.sets, "photos": request.photos},
         lpips=lpips.load_lpips(backbone, heads) if backbone or heads else None,
     )  # fmt: skip
-    return Opened(study, name, subjects, origin)
+    return Opened(study, name, subjects, origin, left_out)
 
 
 def chosen_settings(
@@ -226,6 +244,7 @@ def figures(opened: Opened, verdict: Gate) -> dict[str, Any]:
         left_out={s.name: s.left_out for s in opened.subjects if s.left_out},
         levels=study.protections.budget.levels,
         channel=study.channel,
+        conditions_left_out=opened.left_out,
         judge={"name": study.judge.name, "threshold": study.threshold,
                "from": opened.threshold_from},
         protections={label: exact(study.protections.describe(label))

@@ -208,10 +208,13 @@ class Study:
         if self.lpips is not None:
             pair = to_tensor(target.photos), to_tensor(protected)
             found["lpips"] = float(self.lpips(*pair).mean())
+        budget = self.protections.budget_of(label, target)
         return found | {
+            "jod": metrics.jod(target.photos, protected),
+            "strength": budget.strength,
+            "levels": budget.levels * budget.strength,
             "psnr": float(np.mean([metrics.psnr(one, other) for one, other
                                    in zip(target.photos, protected, strict=True)])),
-            "ssim": metrics.ssim(target.photos, protected),
             "latent_shift": metrics.latent_shift(surrogate, clean, attacked),
             "denoising_rise": metrics.denoising_rise(surrogate, clean, attacked, seed=self.seed),
         }  # fmt: skip

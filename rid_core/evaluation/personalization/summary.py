@@ -22,11 +22,12 @@ MARGIN = 0.1
 RULES = {"found": "ism_found", "zero": "ism_zero"}
 """Samples without a face are left out, or count as 0."""
 
-TARGETS = {"aspl": 0.8, "signs": 3.0}
+TARGETS = {"aspl": 0.8, "signs": 6.0, "aspl-transfer-look": 2.0, "photoguard-transfer-look": 2.0}
 """What the fall of ISM under a defender should be at least, in falls under these."""
 
 _SCORES = ("fdfr", "ism_found", "ism_zero", "recognised")
-_PHOTOS = ("psnr", "ssim", "lpips", "latent_shift", "denoising_rise", "gradient_norm")
+_PHOTOS = ("jod", "strength", "levels", "psnr", "lpips", "latent_shift", "denoising_rise",
+           "gradient_norm")  # fmt: skip
 
 Find = Callable[[str, str], Record | None]
 """(key of a target, condition) -> what came of the attack, None while there is nothing."""
@@ -249,7 +250,7 @@ def _distance(faces: Sequence[np.ndarray], references: np.ndarray) -> dict[str, 
 def table(summary: Mapping[str, Any]) -> str:
     """The conditions as text: means with 95 % intervals over people."""
     head = ["condition", "attacks", "FDFR", "ISM, found", "ISM, 0 for none", "recognised",
-            "fall, found", "fall, 0 for none", "PSNR", "latent shift"]  # fmt: skip
+            "fall, found", "fall, 0 for none", "JOD", "levels", "PSNR", "latent shift"]  # fmt: skip
     lines = [head]
     for label, found in summary["conditions"].items():
         means, fall = found["means"], found["fall"]
@@ -257,8 +258,8 @@ def table(summary: Mapping[str, Any]) -> str:
         for source, name in [(means, "fdfr"), (means, "ism_found"), (means, "ism_zero"),
                              (means, "recognised"), (fall, "found"), (fall, "zero")]:  # fmt: skip
             cells.append(str(Interval(**source[name])) if name in source else "-")
-        cells += [f"{means['psnr']['value']:.1f}" if "psnr" in means else "-"]
-        cells += [f"{means['latent_shift']['value']:.2f}" if "latent_shift" in means else "-"]
+        for name, digits in (("jod", 2), ("levels", 1), ("psnr", 1), ("latent_shift", 2)):
+            cells.append(f"{means[name]['value']:.{digits}f}" if name in means else "-")
         lines.append(cells)
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     text = [f"ISM of the attackers' own photos: {Interval(**summary['photos_to_person'])}"]

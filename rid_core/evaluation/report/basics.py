@@ -26,80 +26,119 @@ def defenders(raw: Raw) -> list[str]:
 
 @builder("relative latent shift")
 def shift(raw: Raw) -> Section:
-    """How far latents move, and how visible that is."""
+    """How far latents move at equal look."""
     rows, encoders = raw["rows"], raw["encoders"]
-    floor = rows["random"]["shift"]
     where = f"{raw['images']['count']} portraits at {raw['images']['size']} pixels"
     claims = []
     for label in defenders(raw):
+        row = rows[label]
         for encoder in encoders:
-            value = rows[label]["shift"][encoder]["plain"]["against_same_channel"]
-            least = floor[encoder]["plain"]["against_same_channel"]
+            times = row["effect"][encoder]["plain"]
             claims.append(Claim(
                 "effect", label,
-                f"{label} moves the latent of {encoder} by {amount(value)} of its own size, random "
-                f"signs at the same {raw['levels']} levels by {amount(least)} ({where}).",
-                {"encoder": encoder, "shift": value, "random": least, "levels": raw["levels"]},
+                f"{label} moves the latent of {described(encoder, encoders[encoder])} "
+                f"{times:.1f} times as far as random signs of the same JOD, {raw['look']:g} "
+                f"({where}).",
+                {"encoder": encoder, "effect": times, "look": raw["look"],
+                 "strength": row["strength"]},
             ))  # fmt: skip
         claims.append(Claim(
             "seen", label,
-            f"{label} leaves a PSNR of {rows[label]['psnr']:.1f} dB and an SSIM of "
-            f"{rows[label]['ssim']:.2f}; random signs {rows['random']['psnr']:.1f} dB and "
-            f"{rows['random']['ssim']:.2f} ({where}).",
-            {"psnr": rows[label]["psnr"], "ssim": rows[label]["ssim"],
-             "psnr_random": rows["random"]["psnr"], "ssim_random": rows["random"]["ssim"]},
+            f"{label} at {raw['levels']} levels has a JOD of {row['jod']:.2f}, "
+            f"{row['jod_worst']:.2f} on the photo that looks worst; random signs "
+            f"{rows['random']['jod']:.2f} ({where}).",
+            {"jod": row["jod"], "jod_worst": row["jod_worst"], "jod_random": rows["random"]["jod"]},
         ))  # fmt: skip
-    head = ["protection", "PSNR, dB", "SSIM"]
-    head += [f"{encoder}, {text}" for encoder in encoders for text in _STEPS.values()]
-    head += [f"{model}, training loss" for model in rows["random"]["denoising"]]
-    table = [
-        [label, number(row["psnr"], 1), number(row["ssim"])]
-        + [number(row["shift"][encoder][step]["against_same_channel"])
-           for encoder in encoders for step in _STEPS]
+    columns = [(encoder, step) for encoder in encoders for step in _STEPS]
+    head = [f"{encoder}, {_STEPS[step]}" for encoder, step in columns]
+    models = [f"{model}, training loss" for model in rows["random"]["denoising"]]
+    at_look = [
+        [label, number(row["strength"] * raw["levels"], 1)]
+        + [number(row["effect"][encoder][step], 1) for encoder, step in columns]
+        for label, row in rows.items()
+    ]
+    full = [
+        [label, number(row["psnr"], 1), number(row["jod"]), number(row["jod_worst"])]
+        + [number(row["shift"][encoder][step]) for encoder, step in columns]
         + [f"x {number(rise)}" for rise in row["denoising"].values()]
         for label, row in rows.items()
-    ]  # fmt: skip
+    ]
     plots = [
-        Figure(f"Latent shift on {encoder}", "more is more effect; the line is random signs", bars(
-            [Bar(label, row["shift"][encoder]["plain"]["against_same_channel"],
-                 accent=label in defenders(raw),
-                 floor=floor[encoder]["plain"]["against_same_channel"])
+        Figure(f"Effect on {encoder}", "times random signs of the same JOD; the line is 1", bars(
+            [Bar(label, row["effect"][encoder]["plain"], accent=label in defenders(raw), floor=1)
              for label, row in rows.items()],
-            f"latent shift on {encoder}", amount))
+            f"effect on {encoder}", amount))
         for encoder in encoders
     ]  # fmt: skip
-    facts = [images(raw), ("bound", f"{raw['levels']} levels")]
-    peers = raw["against"]
-    facts += [(f"{label} attacks", peer["attacks"]) for label, peer in peers.items()]
+    facts = [
+        images(raw),
+        ("bound", f"{raw['levels']} levels"),
+        ("equal look", f"JOD {raw['look']:g}"),
+    ]
+    facts += [(f"{label} attacks", peer["attacks"]) for label, peer in raw["against"].items()]
     return Section(
         "Latent shift", [*facts, *made(raw)], claims, figures=plots,
         tables=[
-            Table("Relative latent shift", head, table,
+            Table("Effect at equal look", ["protection", "levels", *head], at_look,
+                  "Shift at the strength at which the protection has this JOD, over that of random "
+                  "signs of the same JOD, each from the clean photo after the same step."),
+            Table("Relative latent shift at full strength",
+                  ["protection", "PSNR, dB", "JOD", "worst", *head, *models], full,
                   "Shift from the clean photo after the same step, as a share of the latent; the "
                   "training loss as a multiple of the clean photo's."),
-            *(_against(raw, peer) for peer in peers),
         ],
         weights=raw["weights"],
     )  # fmt: skip
 
 
-def _against(raw: Raw, peer: str) -> Table:
-    """Defenders held against a slow method."""
-    compared = raw["ratios"][peer]
-    models = next(iter(compared.values()))["denoising"]
-    head = ["defender", "SSIM"]
-    head += [f"{encoder}, {text}" for encoder in raw["encoders"] for text in _STEPS.values()]
-    head += [f"{model}, training loss" for model in models]
-    rows = [
-        [label, f"{one['ssim']:+.3f}"]
-        + [number(one["shift"][encoder][step], 2) for encoder in raw["encoders"] for step in _STEPS]
-        + [number(share, 2) for share in one["denoising"].values()]
-        for label, one in compared.items()
-    ]
-    return Table(
-        f"Against {peer}", head, rows,
-        "Shift from the clean photo after the same step as a multiple of the slow method's; SSIM "
-        "as a difference; the rise of the training loss above its clean value as a share.",
+def described(encoder: str, distils: str | None) -> str:
+    """An encoder, and what it is a distillation of."""
+    return f"{encoder}, a distillation of {distils}," if distils else encoder
+
+
+_LOOK = {
+    "jod": ("JOD", 2),
+    "jod_enlarged": ("enlarged twice", 2),
+    "ssimulacra2": ("SSIMULACRA2", 0),
+    "flip": ("FLIP", 3),
+    "psnr": ("PSNR, dB", 1),
+    "colour": ("colour, levels", 2),
+}
+
+
+@builder("look")
+def look(raw: Raw) -> Section:
+    """How visible protections are."""
+    rows = raw["rows"]
+    where = f"{raw['images']['count']} portraits at {raw['images']['size']} pixels"
+    claims = [
+        Claim(
+            "seen", label,
+            f"{label} at {raw['levels']} levels has a JOD of {rows[label]['mean']['jod']:.2f} "
+            f"(10 is no visible difference), {rows[label]['mean']['jod_enlarged']:.2f} enlarged "
+            f"twice; random signs {rows['random']['mean']['jod']:.2f} ({where}).",
+            {**rows[label]["mean"], "worst_jod": rows[label]["worst_jod"]},
+        )
+        for label in defenders(raw)
+    ]  # fmt: skip
+    table = [
+        [label, *(number(row["mean"][key], digits) for key, (_, digits) in _LOOK.items()),
+         number(row["worst_jod"]), number(row["phone_jod"])]
+        for label, row in rows.items()
+    ]  # fmt: skip
+    plot = Figure("JOD", "10 is no visible difference", bars(
+        [Bar(label, row["mean"]["jod"], accent=label in defenders(raw),
+             floor=rows["random"]["mean"]["jod"]) for label, row in rows.items()],
+        "JOD", amount))  # fmt: skip
+    return Section(
+        "Look", [images(raw), ("bound", f"{raw['levels']} levels"), *made(raw)], claims,
+        figures=[plot],
+        tables=[Table("How visible",
+                      ["protection", *(name for name, _ in _LOOK.values()), "worst JOD",
+                       "JOD on a phone"], table,
+                      f"The last column: {raw['large']} photos at 12 megapixels, fitted to a "
+                      "phone's screen.")],
+        weights=raw["weights"],
     )  # fmt: skip
 
 

@@ -21,8 +21,9 @@ _COLUMNS = {
     "ism_found": ("ISM, found faces", 2),
     "ism_zero": ("ISM, no face is 0", 2),
     "recognised": ("recognised", 2),
+    "jod": ("JOD", 2),
+    "levels": ("levels", 1),
     "psnr": ("PSNR, dB", 1),
-    "ssim": ("SSIM", 2),
     "lpips": ("LPIPS", 2),
     "latent_shift": ("latent shift", 2),
     "denoising_rise": ("denoising loss, rise", 3),
@@ -76,12 +77,32 @@ def personalization(raw: Raw) -> Section:
         ("bound", f"{raw['levels']} levels"),
         ("judge", f"{judge['name']}, threshold {judge['threshold']:.3f} ({judge['from']})"),
         ("attack", raw["gate"]["reason"]),
+        *_slow_methods(raw["protections"]),
         *made(raw),
     ]
     claims = _claims(raw, method, model, channel) if works else []
     weights = {label: about["weights"] for label, about in raw["protections"].items()
                if about.get("weights")}  # fmt: skip
     return Section(title, facts, claims, warnings, plots, tables, weights=weights)
+
+
+def _slow_methods(protections: Raw) -> list[tuple[str, str]]:
+    """What slow methods attacked, and what was scaled to another's look."""
+    facts = []
+    for label, about in protections.items():
+        # Earlier files named what was attacked by its digest alone.
+        models = about.get("attacked")
+        if isinstance(models, list):
+            names = ", ".join(
+                f"{m['name']} (a distillation of {m['distils']})" if "distils" in m else m["name"]
+                for m in models
+            )
+            facts.append((label, f"attacked {names}"))
+    alike = [label for label, about in protections.items() if "look_of" in about]
+    if alike:
+        of = protections[alike[0]]["look_of"]["defender"]
+        facts.append(("look", f"{', '.join(alike)}: scaled to the JOD of the photos under {of}"))
+    return facts
 
 
 def _claims(raw: Raw, method: str, model: str, channel: str) -> list[Claim]:
@@ -93,6 +114,7 @@ def _claims(raw: Raw, method: str, model: str, channel: str) -> list[Claim]:
         means = conditions[label]["means"]
         people = means["ism_zero"]["identities"]
         where = f"{method} on {model}{channel}, {people} people"
+        look = f"; JOD of the photos {interval(means['jod'])}" if "jod" in means else ""
         # Of partly protected photos the share of the effect counts, which is of the same people.
         found += [] if "share" in about else [Claim(
             "effect", label,
@@ -100,13 +122,14 @@ def _claims(raw: Raw, method: str, model: str, channel: str) -> list[Claim]:
             f"{interval(means['ism_zero'])} instead of {interval(clean['ism_zero'])} where no face "
             f"counts 0, {interval(means['ism_found'])} instead of {interval(clean['ism_found'])} "
             f"over found faces; no face is found in {interval(means['fdfr'])} instead of "
-            f"{interval(clean['fdfr'])} ({where})."
+            f"{interval(clean['fdfr'])} ({where}{look})."
             if _less(means, clean) else
             f"Trained on photos under {label}, samples are as much like the person as before: ISM "
             f"{interval(means['ism_zero'])} against {interval(clean['ism_zero'])} where no face "
-            f"counts 0 ({where}).",
+            f"counts 0 ({where}{look}).",
             {name: {"protected": means[name], "clean": clean[name]}
-             for name in ("ism_zero", "ism_found", "fdfr")},
+             for name in ("ism_zero", "ism_found", "fdfr")}
+            | ({"jod": means["jod"]} if "jod" in means else {}),
         )]  # fmt: skip
         for row in raw["ratios"]:
             if row["of"] != label or row["zero"].get("value") is None:

@@ -73,10 +73,8 @@ export function photoNotes(
   return notes.join(" ");
 }
 
-/** The file's own name, with the ending of the format it is saved in. */
+/** The photo's name, marked as `rid-protect` marks it: no copy takes the original's name. */
 export function savedName(original: string, format: Format): string {
   const stem = original.replace(/\.[^./\\]{1,5}$/, "") || "photo";
-  const endings = format === "png" ? ["png"] : ["jpg", "jpeg"];
-  const ending = original.slice(stem.length + 1);
-  return endings.includes(ending.toLowerCase()) ? original : `${stem}.${endings[0]}`;
+  return `${stem}.protected.${format === "png" ? "png" : "jpg"}`;
 }

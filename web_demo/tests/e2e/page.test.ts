@@ -252,7 +252,7 @@ describe("the camera", () => {
     await visitor.locator("#take").click();
     await visitor.locator("#shutter").click();
     await visitor.locator("#result").waitFor();
-    expect((await save(visitor)).name).toBe("photo.png");
+    expect((await save(visitor)).name).toBe("photo.protected.png");
     await visitor.context().close();
   });
 
@@ -275,7 +275,7 @@ test("a photo can be dropped, and given up", async () => {
   }, bytes);
   await page.dispatchEvent("body", "drop", { dataTransfer: transfer });
   await page.locator("#result").waitFor();
-  expect((await save(page)).name).toBe("dropped.png");
+  expect((await save(page)).name).toBe("dropped.protected.png");
   await page.locator("#file").setInputFiles(join(PHOTOS, "48mp.jpg"));
   await page.locator("#cancel").click();
   expect(await page.locator("#start").isVisible()).toBe(true);

@@ -68,7 +68,7 @@ describe.each([
 
   it("keeps its name and size, and stays within the bound", () => {
     const found = compare(source, saved.path);
-    expect(saved.name).toBe(name.replace(/\.\w+$/, ".png"));
+    expect(saved.name).toBe(name.replace(/\.\w+$/, ".protected.png"));
     expect(found.result).toEqual(found.original);
     expect(found.max).toBeLessThanOrEqual(LEVELS);
     expect(found.max).toBeGreaterThan(0);
@@ -128,12 +128,12 @@ test("transparency is kept", async () => {
   expect(found.max).toBeLessThanOrEqual(LEVELS); // where opaque
 });
 
-test("JPEG has the size, and its own name", async () => {
+test("JPEG has the size, and a name of its own", async () => {
   await upload(page, ASTRONAUT);
   await page.locator("#jpeg").check();
   const { name, path } = await save(page);
   const found = compare(ASTRONAUT, path);
-  expect(name).toBe("astronaut.jpg");
+  expect(name).toBe("astronaut.protected.jpg");
   expect(found.result).toEqual([512, 512]);
   figure("JPEG, largest change after its own error", found.max);
 });

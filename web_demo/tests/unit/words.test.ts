@@ -3,14 +3,14 @@ import { expect, test } from "vitest";
 import { count, duration, fileSize, photoNotes, savedName } from "../../src/ui/words.ts";
 
 test.each([
-  ["portrait.png", "png", "portrait.png"],
-  ["IMG_0001.JPG", "jpeg", "IMG_0001.JPG"],
-  ["IMG_0001.jpeg", "jpeg", "IMG_0001.jpeg"],
-  ["IMG_0001.JPG", "png", "IMG_0001.png"],
-  ["on the beach.2.webp", "jpeg", "on the beach.2.jpg"],
-  ["portrait", "png", "portrait.png"],
-  [".png", "png", "photo.png"],
-  ["v1.2 of me", "png", "v1.2 of me.png"],
+  ["portrait.png", "png", "portrait.protected.png"],
+  ["IMG_0001.JPG", "jpeg", "IMG_0001.protected.jpg"],
+  ["IMG_0001.jpeg", "jpeg", "IMG_0001.protected.jpg"],
+  ["IMG_0001.JPG", "png", "IMG_0001.protected.png"],
+  ["on the beach.2.webp", "jpeg", "on the beach.2.protected.jpg"],
+  ["portrait", "png", "portrait.protected.png"],
+  [".png", "png", "photo.protected.png"],
+  ["v1.2 of me", "png", "v1.2 of me.protected.png"],
 ] as const)("%s saved as %s", (name, format, saved) => {
   expect(savedName(name, format)).toBe(saved);
 });
