@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -155,12 +156,12 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_state(
 ) -> None:
     _train(raw, tmp_path, steps=2)
     before = (tmp_path / "state.pt").read_bytes()
-    real = objectives.encoder_shift
+    real = objectives.log_shift
 
-    def poisoned(reference: torch.Tensor, shifted: torch.Tensor) -> torch.Tensor:
-        return real(reference, shifted) * float("nan")
+    def poisoned(*arguments: Any) -> torch.Tensor:
+        return real(*arguments) * float("nan")
 
-    monkeypatch.setattr(objectives, "encoder_shift", poisoned)
+    monkeypatch.setattr(objectives, "log_shift", poisoned)
     with pytest.raises(RidError, match=r"not finite at step 0 \(samples \[0, 1\]\)"):
         loop.train(parse_config(raw), tmp_path / "new", quiet=True)
     assert (tmp_path / "state.pt").read_bytes() == before
