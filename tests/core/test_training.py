@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -163,8 +164,8 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_state(
     before = (tmp_path / "state.pt").read_bytes()
     real = objectives.log_shift
 
-    def poisoned(*latents: torch.Tensor) -> torch.Tensor:
-        return real(*latents) * float("nan")
+    def poisoned(*arguments: Any) -> torch.Tensor:
+        return real(*arguments) * float("nan")
 
     monkeypatch.setattr(objectives, "log_shift", poisoned)
     with pytest.raises(RidError, match=r"not finite at step 0 \(samples \[0, 1\]\)"):
