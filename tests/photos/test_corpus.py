@@ -158,3 +158,13 @@ def test_what_phones_call_50_megapixels(tool, size):
     assert (code, err) == (0, "")
     assert out.startswith(f"a.png -> b.jpg  {size[0]} x {size[1]}  ")
     assert Image.open("b.jpg").size == size
+
+
+def test_avif_without_a_pillow_that_knows_it(tool, monkeypatch):
+    monkeypatch.setattr("PIL.features.check", lambda name: False)
+    Image.fromarray(face()).save("a.png")
+    code, out, err = tool("a.png", "-o", "b.avif")
+    assert (code, out) == (1, "")
+    assert err.startswith("error: b.avif: this Pillow knows no AVIF; ")
+    assert err.count("\n") == 1
+    assert not Path("b.avif").exists()
