@@ -140,7 +140,7 @@ class _Packet:
 
 
 def _walk(element: minidom.Element, spaces: Mapping[str, str]) -> Iterator[_Property]:
-    attributes = [element.attributes.item(k) for k in range(element.attributes.length)]
+    attributes: list[minidom.Attr] = list(element.attributes.values())
     declared = {a.name[6:]: a.value for a in attributes if a.name.startswith("xmlns:")}
     spaces = {**spaces, **declared}
     for node in (element, *attributes):
