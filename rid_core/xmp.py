@@ -143,8 +143,9 @@ def _walk(element: minidom.Element, spaces: Mapping[str, str]) -> Iterator[_Prop
     attributes: list[minidom.Attr] = list(element.attributes.values())
     declared = {a.name[6:]: a.value for a in attributes if a.name.startswith("xmlns:")}
     spaces = {**spaces, **declared}
-    for node in (element, *attributes):
-        prefix, _, name = node.nodeName.rpartition(":")
+    nodes: list[minidom.Element | minidom.Attr] = [element, *attributes]
+    for node in nodes:
+        prefix, _, name = str(node.nodeName).rpartition(":")
         yield _Property(node, spaces.get(prefix, prefix), name)
     for child in list(element.childNodes):
         if isinstance(child, minidom.Element):
