@@ -49,15 +49,15 @@ _SIZES = (
 below 512 and above, and each axis alone far above."""
 
 
-def of_many_sizes(portraits: Sequence[np.ndarray], stride: int) -> list[np.ndarray]:
+def of_many_sizes(portraits: Sequence[np.ndarray] | np.ndarray, stride: int) -> list[np.ndarray]:
     """What a file that takes any size is run on as well: one portrait of each of many sizes.
 
     Args:
-        portraits: float32 [side, side, 3]; each is continued by its mirror image.
+        portraits: [side, side, 3] of any type; each is continued by its mirror image.
         stride: multiple of pixels that the network works in; sizes are rounded down to it.
 
     Returns:
-        float32 [H, W, 3], the smallest possible first.
+        [H, W, 3] of that type, the smallest possible first.
     """
     sizes = [
         (stride, stride),

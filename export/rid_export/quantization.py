@@ -12,6 +12,7 @@ import numpy as np
 from rid_export.calibration import chosen_grids, material_for
 from rid_export.fidelity import judge, least_figures
 from rid_export.layers import LayerError, Model, Notes, settle
+from rid_export.portraits import of_many_sizes
 from rid_export.sensitivity import Sensitivity, float_order, sensitivity
 from rid_export.spec import ROUNDS_ACTIVATIONS
 
@@ -57,13 +58,13 @@ class Yardstick:
     """What a quantized model is judged by.
 
     Attributes:
-        portraits: uint8 [M, H, W, 3] that the gate will look at.
+        portraits: uint8 [H, W, 3] that the gate will look at, those of the working size first.
         levels: the bound in 8-bit levels.
         measure: tells how much each layer matters, if it comes to keeping layers in float; without
             it, the noise of each layer's output has to tell which.
     """
 
-    portraits: np.ndarray
+    portraits: Sequence[np.ndarray] | np.ndarray
     levels: int
     measure: Callable[[], Sensitivity] | None = None
 
@@ -75,7 +76,10 @@ def prepare(graph: ExportGraph, spec: ExportSpec) -> tuple[Grids | None, Yardsti
     measure = None
     if grids is not None and spec.precision in ROUNDS_ACTIVATIONS:
         measure = partial(sensitivity, graph.defender, grids, list(material.portraits))
-    return grids, Yardstick(material.portraits, round(graph.eps * 255), measure)
+    portraits: Sequence[np.ndarray] | np.ndarray = material.portraits
+    if spec.dynamic:
+        portraits = [*portraits, *of_many_sizes(portraits, graph.defender.stride)]
+    return grids, Yardstick(portraits, round(graph.eps * 255), measure)
 
 
 def quantize(quantizer: Quantizer[Model], yardstick: Yardstick) -> tuple[Model, Notes]:
@@ -102,7 +106,7 @@ def quantize(quantizer: Quantizer[Model], yardstick: Yardstick) -> tuple[Model, 
     )
 
 
-def images_of(pixels: np.ndarray) -> Iterator[np.ndarray]:
-    """uint8 [N, H, W, 3], perhaps on disk -> float32 [H, W, 3] in [0, 1], one at a time."""
+def images_of(pixels: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """uint8 [H, W, 3] each, perhaps on disk -> float32 in [0, 1], one at a time."""
     for each in pixels:
         yield each.astype(np.float32) / np.float32(255)
