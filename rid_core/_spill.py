@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from rid_core.errors import RidError
+
 LARGE = 200_000_000
 """An array of more bytes than this goes to the disk; a photo of 66 megapixels reaches it."""
 _PIECE = 1 << 24
@@ -19,18 +21,24 @@ def empty(*shape: int) -> np.ndarray:
     """A uint8 array: in memory, or if it is large in a nameless file that goes with it.
 
     Raises:
-        OSError: no room for the file. It is reserved at once: a mapped file that cannot grow ends
+        RidError: no room for the file. It is reserved at once: a mapped file that cannot grow ends
             the process, without a word.
     """
     size = math.prod(shape)
     if size <= LARGE:
         return np.empty(shape, np.uint8)
-    # The array holds the mapping, and the mapping the file.
-    with tempfile.TemporaryFile(prefix="rid-") as file:
-        for start in range(0, size, _PIECE):
-            file.write(bytes(min(_PIECE, size - start)))
-        file.flush()
-        return np.memmap(file, np.uint8, "r+", shape=shape)
+    try:
+        # The array holds the mapping, and the mapping the file.
+        with tempfile.TemporaryFile(prefix="rid-") as file:
+            for start in range(0, size, _PIECE):
+                file.write(bytes(min(_PIECE, size - start)))
+            file.flush()
+            return np.memmap(file, np.uint8, "r+", shape=shape)
+    except OSError as error:
+        raise RidError(
+            f"a photo of this size needs {size // 1_000_000} MB in the temporary folder "
+            f"({error.strerror or error}); free some, or set TMPDIR to another folder"
+        ) from None
 
 
 def release(*arrays: np.ndarray) -> None:

@@ -212,7 +212,10 @@ def _deep(image: Image.Image, parts: Parts, data: Data, path: Path) -> np.ndarra
             f"{path}: colour of 16 bits per channel needs one more package: "
             "pip install opencv-python-headless"
         ) from None
-    found: np.ndarray | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        found: np.ndarray | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        found = None
     if found is None or found.dtype != np.uint16 or found.shape[:2] != (image.height, image.width):
         raise ValueError("16 bits per channel")
     return found

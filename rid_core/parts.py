@@ -78,7 +78,7 @@ _LOST = [
     )
 ]  # fmt: skip
 _UNKNOWN = [
-    ("trailer", re.compile(rb"\xff\xd8\xff"), "further picture dropped"),
+    ("trailer", re.compile(rb"\xff\xd8\xff"), "further pictures dropped"),
     ("trailer", re.compile(rb"[^\0\s]"), "data behind the photo dropped"),
 ]
 

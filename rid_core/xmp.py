@@ -54,6 +54,8 @@ _GONE_NAMES = re.compile(r"MotionPhoto|MicroVideo|HasExtendedXMP\Z|Thumbnails\Z"
 """The same in namespaces that hold other things too."""
 _PICTURE = re.compile(r"\s*(?:/9j/|iVBORw0KGgo)")
 """How a JPEG or PNG begins in base64."""
+_SIGNATURE = re.compile(r"\s*self#jumbf")
+"""A reference to content credentials inside the file."""
 _PLACES = re.compile(
     r"http://ns\.microsoft\.com/photo/1\.2/|http://ns\.acdsee\.com/regions"
     r"|http://ns\.apple\.com/faceinfo/"
@@ -138,11 +140,12 @@ class _Packet:
 
 
 def _walk(element: minidom.Element, spaces: Mapping[str, str]) -> Iterator[_Property]:
-    attributes = [element.attributes.item(k) for k in range(element.attributes.length)]
+    attributes: list[minidom.Attr] = list(element.attributes.values())
     declared = {a.name[6:]: a.value for a in attributes if a.name.startswith("xmlns:")}
     spaces = {**spaces, **declared}
-    for node in (element, *attributes):
-        prefix, _, name = node.nodeName.rpartition(":")
+    nodes: list[minidom.Element | minidom.Attr] = [element, *attributes]
+    for node in nodes:
+        prefix, _, name = str(node.nodeName).rpartition(":")
         yield _Property(node, spaces.get(prefix, prefix), name)
     for child in list(element.childNodes):
         if isinstance(child, minidom.Element):
@@ -173,7 +176,11 @@ def clean(xmp: bytes, orientation: int, size: tuple[int, int]) -> tuple[bytes, l
         elif _PICTURE.match(found.text):
             notes["picture in XMP dropped"] = None
             packet.remove(found)
-        elif _GONE.match(found.space) or _GONE_NAMES.match(found.name):
+        elif (
+            _GONE.match(found.space)
+            or _GONE_NAMES.match(found.name)
+            or _SIGNATURE.match(found.text)
+        ):
             packet.remove(found)
         elif (found.space, found.name) == (_TIFF, "Orientation"):
             packet.write(found, "1")

@@ -127,12 +127,12 @@ class PgdSession(TorchSession):
         """The steps; the latent of the clean photo is known before."""
         from rid_core.budget import Budget
         from rid_core.imagewise.pgd import pgd
-        from rid_core.objectives import encoder_shift
+        from rid_core.objectives import log_shift
 
         encode, reference = self._network.encode, self._latent
         self._unit = pgd(
             self._batch,
-            lambda protected: encoder_shift(reference, encode(protected)),
+            lambda protected: log_shift(reference, encode(protected)),
             Budget(),
             steps=self._steps,
         )

@@ -94,9 +94,11 @@ def _candidates(
                 unit = truth
             else:
                 unit = predict(np.ascontiguousarray(before(portrait), dtype=np.float32))
-            yield text, after(unit)
+            guess = after(unit)
         except (RidError, ValueError):  # a mistake that this size or network cannot make
             continue
+        if guess.shape == truth.shape:  # not a quarter turn of an oblong
+            yield text, guess
 
 
 def explain_delta(

@@ -314,7 +314,7 @@ def gate(
     if failed:
         number = worst_row(rows, failed[0].name)
         where = f" at {_size(reference.portraits[number])}" if len(reference.sizes) > 1 else ""
-        cause = _cause(runner, reference, number, failed)
+        cause = _cause(runner, reference, rows, number, failed)
         raise RidError(f"{runner.name}: {_complaint(failed)}{where}: {cause}")
     return Parity(runner.name, len(reference.portraits), checks)
 
@@ -330,9 +330,23 @@ def _complaint(failed: Sequence[Check]) -> str:
     return "; ".join(parts)
 
 
-def _cause(runner: Runner, reference: Reference, number: int, failed: Sequence[Check]) -> str:
-    """Explain the failure on the portrait where it is worst."""
+def _cause(
+    runner: Runner,
+    reference: Reference,
+    rows: Sequence[dict[str, float]],
+    number: int,
+    failed: Sequence[Check],
+) -> str:
+    """Explain the failure on the portrait where it is worst, whose number is given."""
     portrait, truth = reference.portraits[number], reference.deltas[number]
+    working = reference.portraits[0]
+    if portrait.shape != working.shape and all(
+        dataclasses.replace(check, value=row[check.name]).passed
+        for check in failed
+        for row, each in zip(rows, reference.portraits, strict=True)
+        if each.shape == working.shape
+    ):
+        return f"at {_size(working)} it agrees: is a size baked into its graph?"
     got = runner.run(portrait)
     if all(check.name in _OF_PROTECTED for check in failed):
         return explain_protected(portrait, got["delta"], got["protected"], reference.levels)

@@ -94,7 +94,7 @@ def command(
     threads: int | None,
     as_json: bool,
 ) -> int:
-    """Add a bounded, hardly visible perturbation to photos of people.
+    """Add a bounded perturbation to photos of people.
 
     Without -o, NAME.protected.EXT is written beside each photo. An original is never replaced. One
     photo whose output exists is an error; of several, those whose output exists and is newer are

@@ -187,7 +187,7 @@ class ShuffleUp(nn.Module):
         self.layout = layout
 
 
-def _stretch(codes: Tensor, dim: int, length: int | torch.SymInt) -> Tensor:
+def _stretch(codes: Tensor, dim: int, length: int) -> Tensor:
     """The first ``length`` codes; they start over where there are more cells than codes."""
     if isinstance(length, torch.SymInt):
         # Traced for any size: no branch below may be decided by the size of the example.

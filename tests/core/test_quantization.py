@@ -116,6 +116,17 @@ def test_calibration_finds_every_tensor_that_is_rounded(defender: Any, photos: A
     assert calibrate(defender, photos).grids == found.grids
 
 
+def test_calibration_finds_what_a_transformer_gives_and_reads(photos: Any) -> None:
+    """Behind its layers stand GELU, attention and a flattening, not only ReLU and sums."""
+    defender = create_defender("rid-dit", image_size=64, width=16, depth=1, heads=2)
+    torch.nn.init.normal_(defender.head.weight)
+    found = calibrate(defender, [photo[:64, :64] for photo in photos])
+    layers = {"embed", "blocks.0.qkv", "blocks.0.proj", "blocks.0.fc1", "blocks.0.fc2", "head"}
+    assert set(found.sources) == layers
+    assert found.grids.keys() == layers | {f"{name}.input" for name in layers}
+    assert all(source == f"{name}.input" for name, source in found.sources.items())
+
+
 def test_calibration_is_the_same_before_and_after_lowering(defender: Any, photos: Any) -> None:
     before = calibrate(defender, photos)
     defender.lower("nchw")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rid_core.errors import RidError
-from rid_core.objectives import encoder_shift
+from rid_core.objectives import log_shift
 from rid_core.surrogates import Ensemble, Surrogate, load_surrogate
 
 
@@ -31,7 +31,7 @@ def _moved() -> Tensor:
 def shift(member: Surrogate, number: int, images: Tensor) -> Tensor:
     with torch.no_grad():
         reference = member.encode(CLEAN)
-    return encoder_shift(reference, member.encode(images))
+    return log_shift(reference, member.encode(images))
 
 
 def _each(members: list[Surrogate]) -> Tensor:

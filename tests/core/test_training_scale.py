@@ -120,9 +120,9 @@ def test_no_process_waits_for_one_whose_loss_is_not_finite(
     raw: dict[str, object], tmp_path: Path
 ) -> None:
     poison = (
-        "import os\nfrom rid_core import objectives\nreal = objectives.encoder_shift\n"
+        "import os\nfrom rid_core import objectives\nreal = objectives.log_shift\n"
         "if os.environ['RANK'] == '1':\n"
-        "    objectives.encoder_shift = lambda a, b: real(a, b) * float('nan')\n"
+        "    objectives.log_shift = lambda *a: real(*a) * float('nan')\n"
     )
     ended = _two_processes(_with(raw, batch=2), tmp_path / "two", poison)
     assert [code for code, _ in ended] == [1, 1]

@@ -39,6 +39,13 @@ def test_help_is_quick_and_shows_examples() -> None:
         (["--target", "tflight"], 1, "did you mean tflite"),
         (["--target", "onnx", "--precision", "fp31"], 1, "did you mean fp32"),
         (["--target", "onnx", "--checkpoint", "none.safetensors"], 1, "no such checkpoint"),
+        (["--target", "coreml", "--io", "uint8"], 1, "image types, 8 bits per colour, as it is"),
+        (["--target", "all", "--target", "coreml", "--io", "uint8"], 1, "leave --io out"),
+        (
+            ["--target", "all", "--precision", "pal8", "--io", "uint8"],
+            1,
+            "; onnx cannot be",
+        ),
         (["--resolution", "many"], 2, "Invalid value for '--resolution'"),
         (["inspekt"], 2, "No such command"),
         (["inspect", "none.tflite"], 1, "none.tflite: cannot be read"),
@@ -76,6 +83,26 @@ def test_export_end_to_end(small_checkpoint: Path, tmp_path: Path) -> None:
     assert "delta: float32 [1, 64, 64, 3] in [-1, 1]" in shown.stdout
     document = json.loads(call("inspect", tmp_path / "rid-n.64px.tflite", "--json").stdout)
     assert document["schema"] == 1
+
+
+@pytest.mark.slow
+def test_all_that_can_be_is_made_and_the_rest_is_named(
+    small_checkpoint: Path, tmp_path: Path
+) -> None:
+    settings = ["--target", "all", "--io", "uint8", "--resolution", "64"]
+    done = call(*settings, "--checkpoint", small_checkpoint, "-o", tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    assert "left out: coreml cannot be written with --io uint8: image and " in done.stderr
+    document = json.loads(done.stdout)
+    assert [row["target"] for row in document["artefacts"]] == ["onnx", "tflite"]
+    assert [row["error"] for row in document["artefacts"]] == [None, None]
+    (line,) = document["left_out"]
+    assert line.startswith("coreml cannot be written with --io uint8")
+    assert json.loads((tmp_path / "rid-n.export.json").read_text())["left_out"] == [line]
+    assert line.split(":")[0] in (tmp_path / "rid-n.export.html").read_text()
+    assert (tmp_path / "rid-n.64px.uint8.onnx").exists()
+    assert (tmp_path / "rid-n.64px.uint8.tflite").exists()
+    assert not list(tmp_path.glob("*.mlpackage"))
 
 
 @pytest.mark.slow

@@ -126,6 +126,23 @@ def test_nodes_are_put_in_order(model: Any, image: np.ndarray) -> None:
     assert np.array_equal(OnnxRunner(model).delta(image), wanted)
 
 
+def test_the_head_has_constants_of_its_own(model: Any, image: np.ndarray) -> None:
+    """A planted fault: the trunk's constant of the same name is in half precision, and another."""
+    import onnx
+    from onnx import numpy_helper
+
+    constants = {tensor.name for tensor in model.graph.initializer}
+    (scale,) = (node for node in head(model) if node.op_type == "Mul")
+    (eps,) = constants.intersection(scale.input)
+    trunk = without_head(model)
+    trunk.graph.initializer.append(numpy_helper.from_array(np.array(0.5, np.float16), eps))
+    whole = with_head(trunk, model)
+    onnx.checker.check_model(whole, full_check=True)
+    names = ["protected", "delta"]
+    before, after = (OnnxRunner(each).run(image, names) for each in (model, whole))
+    assert all(np.array_equal(before[name], after[name]) for name in names)
+
+
 @pytest.mark.parametrize("fault", ["nothing gives it", "a circle"])
 def test_a_node_without_an_input_is_named(fault: str, model: Any) -> None:
     node = find(model, "enter")

@@ -171,6 +171,35 @@ def test_worst_portrait_counts(portrait: np.ndarray) -> None:
         gate(SecondWrong(), both, BOUNDS)
 
 
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        (lambda d: d if d.shape[0] == d.shape[1] else d * 0.9, "128 x 128 pixels it agrees: is a"),
+        (lambda d: d * 0.9, "delta is scaled by 0.9"),
+        (lambda d: d[::-1, ::-1], "rotated by 180 degrees"),
+    ],
+)
+def test_portraits_of_several_sizes(
+    fault: Callable[[np.ndarray], np.ndarray], text: str, portrait: np.ndarray
+) -> None:
+    """The size is named; a quarter turn, which an oblong cannot make, is not even tried."""
+    wide = np.ascontiguousarray(portrait[:64])
+    reference = make_reference(predict, [portrait, wide], LEVELS)
+    assert reference.sizes == ((128, 128), (64, 128))
+    assert gate(Fake(), reference, BOUNDS).portraits == 2
+    with pytest.raises(RidError, match=r" at (64|128) x 128 pixels: .*" + text):
+        gate(Fake(delta=fault), reference, BOUNDS)
+
+
+def test_what_a_runtime_raises_is_one_line_that_names_the_size(portrait: np.ndarray) -> None:
+    def crash(delta: np.ndarray) -> np.ndarray:
+        raise RuntimeError("a broadcast\nof 4 by 16")
+
+    reference = make_reference(predict, [np.ascontiguousarray(portrait[:, :32])], LEVELS)
+    with pytest.raises(RidError, match=r"fake cannot run it at 128 x 32 pixels.*broadcast of 4"):
+        gate(Fake(delta=crash), reference, BOUNDS)
+
+
 def test_rounded_images_may_be_half_a_level_off(reference: Any) -> None:
     rounds = Fake(protected=lambda x, d, good: np.rint(good * 255) / 255)
     gate(rounds, reference, thresholds("fp32", LEVELS, rounded=True))

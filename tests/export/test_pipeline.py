@@ -29,8 +29,11 @@ pytestmark = pytest.mark.slow
     [
         (broken_targets.Raises, "converter failed: ValueError: op frobnicate is not supported"),
         (broken_targets.Aborts, r"converter crashed \(SIGABRT\)"),
-        (broken_targets.Refuses, "^this cannot be exported; use another$"),
-        (broken_targets.WritesNothing, "wrote no file"),
+        pytest.param(
+            *(broken_targets.Refuses, "^this cannot be exported; use another$"),
+            marks=pytest.mark.full,
+        ),
+        pytest.param(broken_targets.WritesNothing, "wrote no file", marks=pytest.mark.full),
     ],
 )
 def test_converters_that_fail(
@@ -147,6 +150,46 @@ def test_a_sound_file_replaces_the_old_one_and_a_refusal_stops_no_other(
     # Both run at once: the order between them is not told, the order within each is.
     assert [s for s in lines if s.startswith("tflite")] == ["tflite fp32: convert"]
     assert [s for s in lines if s.startswith("onnx")] == [f"onnx fp32: {s.name}" for s in STAGES]
+
+
+def test_variants_lie_side_by_side(small_checkpoint: Path, tmp_path: Path) -> None:
+    variants = ({}, {"io": "uint8"}, {"layout": "nhwc"}, {"dynamic": True}, {"outputs": ("delta",)})
+    specs = [ExportSpec("onnx", resolution=64, **each) for each in variants]
+    specs += [ExportSpec("onnx", resolution=128), ExportSpec("onnx", "fp16", resolution=64)]
+
+    def convert(job: Job) -> None:
+        job.path.write_text(job.spec.to_json())
+
+    results = export(specs, small_checkpoint, tmp_path, stages=(Stage("convert", convert),))
+    assert len({result.file for result in results}) == len(specs)
+    assert [result.file.read_text() for result in results] == [spec.to_json() for spec in specs]
+
+
+@pytest.mark.parametrize(
+    ("other", "text"),
+    [
+        ({"weights": "0" * 64, "levels": 12}, "that had other weights, levels"),
+        ({"calibration": "0" * 64}, "that had other calibration"),
+        ({"created": "2020-01-01T00:00:00+00:00"}, None),
+    ],
+)
+def test_what_a_file_replaces_is_told(
+    other: dict[str, Any], text: str | None, exported: Any, checkpoint: Path, tmp_path: Path
+) -> None:
+    import dataclasses
+    import shutil
+
+    from rid_core.artifact import read_metadata, seal
+
+    old = tmp_path / "rid-s.onnx"
+    shutil.copy(exported("onnx").file, old)
+    seal(old, dataclasses.replace(read_metadata(old), **other))
+    lines: list[str] = []
+    stages = converter_that(exported, lambda model: None)
+    (made,) = export([ExportSpec("onnx")], checkpoint, tmp_path, stages=stages, notify=lines.append)
+    assert made.error is None
+    told = [line for line in lines if "replaced a file of that name" in line]
+    assert [line.endswith(str(text)) for line in told] == ([] if text is None else [True])
 
 
 def test_interrupt_leaves_nothing(small_checkpoint: Path, tmp_path: Path) -> None:
