@@ -431,13 +431,13 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
 _SLOW = """
 import time
-def slowly(self, content):
-    with self.open("wb") as handle:
-        handle.write(bytes(content)[:1000])
-        handle.flush()
-        print("writing", flush=True)
-        time.sleep(60)
-Path.write_bytes = slowly
+from PIL import Image
+def slowly(self, stream, *_, **__):
+    stream.write(bytes(1000))
+    stream.flush()
+    print("writing", flush=True)
+    time.sleep(60)
+Image.Image.save = slowly
 """
 
 
@@ -493,14 +493,17 @@ def test_ctrl_c_in_the_middle_of_writing(tmp_path, old):
 
 
 _SLOW_SECOND = """
-quickly = Path.write_bytes
-def slowly(self, content):
-    if self.name == "b.png":
-        import time
+import time
+from PIL import Image
+quickly = Image.Image.save
+saved = []
+def slowly(self, *arguments, **options):
+    saved.append(self)
+    if len(saved) == 2:
         print("writing", flush=True)
         time.sleep(60)
-    quickly(self, content)
-Path.write_bytes = slowly
+    quickly(self, *arguments, **options)
+Image.Image.save = slowly
 """
 
 

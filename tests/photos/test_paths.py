@@ -45,10 +45,10 @@ def test_every_picture_that_is_not_protected_is_named(tool):
     code, out, err = tool("in", "-o", "out")
     assert code == 1
     assert out.splitlines()[-1] == summary(4, len(endings))
-    assert sorted(err.splitlines()) == sorted(
-        f"failed: in/a.{ending}: ends in .{ending}; a photo ends in .jpg, .jpeg, .jpe, .jfif, "
-        ".png, .webp, .heic, .heif, .avif, .tif, .tiff: convert it first"
-        for ending in endings
+    lines = err.splitlines()
+    assert all(line.endswith(": convert it first") for line in lines)
+    assert sorted(line.split(" a photo ends in")[0] for line in lines) == sorted(
+        f"failed: in/a.{ending}: ends in .{ending};" for ending in endings
     )
     code, out, _ = tool("in", "-o", "out", "--json")
     results = json.loads(out)
