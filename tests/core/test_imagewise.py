@@ -149,7 +149,7 @@ def test_mist_takes_a_picture_as_its_target(
     target = str(portraits / "0000.jpg")
     one = protect("mist", portrait, models, Budget(8), steps=2, target=target)
     assert not torch.equal(one, protect("mist", portrait, models, Budget(8), steps=2))
-    with pytest.raises(RidError, match=r"0006\.jpg: the target cannot be read"):
+    with pytest.raises(RidError, match=r"0006\.jpg: damaged or truncated"):
         protect("mist", portrait, models, Budget(8), target=str(portraits / "0006.jpg"))
 
 
