@@ -143,7 +143,8 @@ def _walk(element: minidom.Element, spaces: Mapping[str, str]) -> Iterator[_Prop
     attributes: list[minidom.Attr] = list(element.attributes.values())
     declared = {a.name[6:]: a.value for a in attributes if a.name.startswith("xmlns:")}
     spaces = {**spaces, **declared}
-    for node in (element, *attributes):
+    nodes: list[minidom.Attr | minidom.Element] = [element, *attributes]
+    for node in nodes:
         prefix, _, name = node.nodeName.rpartition(":")
         yield _Property(node, spaces.get(prefix, prefix), name)
     for child in list(element.childNodes):
