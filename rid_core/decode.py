@@ -212,6 +212,7 @@ def _deep(image: Image.Image, parts: Parts, data: Data, path: Path) -> np.ndarra
             f"{path}: colour of 16 bits per channel needs one more package: "
             "pip install opencv-python-headless"
         ) from None
+    found: np.ndarray | None
     try:
         found: np.ndarray | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
