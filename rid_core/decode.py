@@ -214,7 +214,7 @@ def _deep(image: Image.Image, parts: Parts, data: Data, path: Path) -> np.ndarra
         ) from None
     found: np.ndarray | None
     try:
-        found: np.ndarray | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         found = None
     if found is None or found.dtype != np.uint16 or found.shape[:2] != (image.height, image.width):

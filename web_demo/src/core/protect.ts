@@ -9,7 +9,7 @@ import { resampleStrips, sharpen } from "./resample.ts";
 /** Smallest height and width of a photo, in pixels. */
 export const MIN_SIDE = 64;
 /** Largest photo, in pixels. */
-export const MAX_PIXELS = 50_000_000;
+export const MAX_PIXELS = 51_000_000;
 /** Longest side over shortest. */
 export const MAX_ASPECT = 64;
 
