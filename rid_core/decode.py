@@ -219,7 +219,7 @@ def _deep(image: Image.Image, parts: Parts, data: Data, path: Path) -> np.ndarra
         found = None
     if found is None or found.dtype != np.uint16 or found.shape[:2] != (image.height, image.width):
         raise ValueError("16 bits per channel")
-    return found
+    return np.asarray(found)
 
 
 def _arrays(
