@@ -70,9 +70,9 @@ def test_export_end_to_end(small_checkpoint: Path, tmp_path: Path) -> None:
     assert row["parity"][0]["checks"][0]["name"] == "delta_sqnr_db"
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "RidN64pxTflite.kt",
+        "rid-n.64px.tflite",
         "rid-n.export.html",
         "rid-n.export.json",
-        "rid-n.64px.tflite",
     ]
     # Nothing of what converters print reaches the user.
     assert all(line.startswith("  ") for line in done.stderr.splitlines()), done.stderr
