@@ -6,7 +6,6 @@ import dataclasses
 from pathlib import Path
 
 import click
-import numpy as np
 
 from rid_core.cli.common import CONTEXT
 from rid_core.errors import MissingExtraError, RidError
@@ -85,6 +84,7 @@ def look(
         from rid_core.evaluation.shift import FLOOR
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "a package", "eval") from None
+    import numpy as np
     from PIL import Image
 
     from rid_core.cli.evaluation_shift import open_protections

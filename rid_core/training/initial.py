@@ -30,7 +30,9 @@ def initial_defender(section: DefenderSection) -> tuple[Defender, dict[str, Any]
             into what is to be trained.
     """
     if section.init is None:
-        return create_defender(section.preset, **section.overrides), dict(section.overrides)
+        fresh = create_defender(section.preset, **section.overrides)
+        _start_beside_zero(fresh)
+        return fresh, dict(section.overrides)
     files = section.init if isinstance(section.init, list) else [section.init]
     defender, card = mean_of(files)
     overrides = section.overrides
@@ -46,6 +48,14 @@ def initial_defender(section: DefenderSection) -> tuple[Defender, dict[str, Any]
             ) from None
         defender = wanted
     return defender.requires_grad_(True), dict(overrides)
+
+
+@torch.no_grad()
+def _start_beside_zero(defender: Defender) -> None:
+    """A perturbation of exactly zero moves no latent, and a square has no gradient there."""
+    for parameter in defender.parameters():
+        if parameter.ndim >= 2 and not parameter.any():
+            nn.init.normal_(parameter, std=1e-3)
 
 
 @torch.no_grad()

@@ -29,7 +29,7 @@ def raw(portraits: Path, tiny_encoder_file: Path) -> dict[str, object]:
         "defender": {"preset": "rid-dit", "levels": 16, "overrides": size},
         "data": {"folder": str(portraits), "crop": 64, "short_side": [64, 96]},
         "surrogate": [{"kind": "tiny-autoencoder", "path": str(tiny_encoder_file)}],
-        "objective": [{"kind": "log-shift"}],
+        "objective": [{"kind": "log-shift", "floor": 1e-4}],
         "channel": {"identity": 1.0, "noise": 1.0, "resize": 1.0},
         "visibility": {"jod": 0.0, "jod_enlarged": 0.0, "ssimulacra2": 0.0, "colour": 0.1},
         "optim": {"steps": 6, "batch": 4, "warmup": 2, "lr": 3e-3},

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,18 +111,12 @@ def face_latents(
 
 
 def yunet() -> Find:
-    """Landmarks by YuNet, four photos at a time, as many times four as there are cores."""
+    """Landmarks by YuNet, four photos at a time; OpenCV's networks take one caller at a time."""
     detector = FaceDetector()
 
-    def landmarks(images: list[np.ndarray]) -> list[np.ndarray | None]:
+    def find(images: list[np.ndarray]) -> list[np.ndarray | None]:
         faces = [largest(found) for found in detector.find(images, grid=2)]
         return [None if face is None else face.landmarks for face in faces]
-
-    def find(images: list[np.ndarray]) -> list[np.ndarray | None]:
-        fours = [images[first : first + 4] for first in range(0, len(images), 4)]
-        # ONNX Runtime works outside the interpreter's lock.
-        with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
-            return [found for four in pool.map(landmarks, fours) for found in four]
 
     return find
 
