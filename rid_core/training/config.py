@@ -21,7 +21,7 @@ class DefenderSection(Section):
     levels: int = Field(8, ge=1, le=255)
     overrides: dict[str, Any] = Field(default_factory=dict)
     init: Path | Annotated[list[Path], Field(min_length=1)] | None = None
-    """Checkpoint or bundled preset to start from instead of hardly any perturbation; of several, the
+    """Checkpoint or bundled preset to start from instead of a fresh network; of several, the
     mean weights. That of a smaller network is grown: at first the larger one computes the same."""
     rounding: bool = True
     """Round protected photos to 8 bits in training, as saving does."""
