@@ -51,7 +51,7 @@ describe("bad input is said in words, and the page goes on", () => {
     ["text.jpg", "not a photo that the browser can open"],
     ["empty.png", "This file is empty"],
     ["cut.jpg", "This JPEG file is damaged or cut short"],
-    ["huge.png", "108 megapixels); at most 50"],
+    ["huge.png", "108 megapixels); at most 51"],
     ["pixel.png", "1 × 1 pixels, which is too small"],
     ["strip.png", "64 times as long as wide"],
     ["phone.heic", "HEIC photo"],
