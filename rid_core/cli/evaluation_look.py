@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from rid_core.cli.common import CONTEXT
+from rid_core.cli.evaluation_shift import open_protections, photo_options
 from rid_core.errors import MissingExtraError, RidError
 
 _EPILOG = """\b
@@ -20,15 +21,7 @@ Examples:
 
 @click.command("look", context_settings=CONTEXT, epilog=_EPILOG)
 @click.argument("checkpoints", nargs=-1, required=True)
-@click.option("--images", required=True, type=click.Path(path_type=Path), help="Portraits.")
-@click.option("--pattern", default="*", show_default=True, help="Which files of the folder.")
-@click.option("--limit", type=click.IntRange(1), help="At most so many images.")
-@click.option("--size", default=512, show_default=True, help="Side to scale and crop to, pixels.")
-@click.option(
-    "--levels",
-    type=click.IntRange(1, 255),
-    help="Bound in 8-bit levels [default: the checkpoint's].",
-)
+@photo_options
 @click.option(
     "--large",
     default=4,
@@ -87,7 +80,6 @@ def look(
     import numpy as np
     from PIL import Image
 
-    from rid_core.cli.evaluation_shift import open_protections
     from rid_core.evaluation.results import result, write_result
     from rid_core.evaluation.shift import load_images
     from rid_core.files import replacing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,12 +31,31 @@ Examples:
 """
 
 
+_PHOTO_OPTIONS = (
+    click.option("--images", required=True, type=click.Path(path_type=Path), help="Portraits."),
+    click.option("--pattern", default="*", show_default=True, help="Which files of the folder."),
+    click.option("--limit", type=click.IntRange(1), help="At most so many images."),
+    click.option(
+        "--size", default=512, show_default=True, help="Side to scale and crop to, pixels."
+    ),
+    click.option(
+        "--levels",
+        type=click.IntRange(1, 255),
+        help="Bound in 8-bit levels [default: the checkpoint's].",
+    ),
+)
+
+
+def photo_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options by which a command takes photos, and the bound."""
+    for option in reversed(_PHOTO_OPTIONS):
+        command = option(command)
+    return command
+
+
 @click.command("shift", context_settings=CONTEXT, epilog=_EPILOG)
 @click.argument("checkpoints", nargs=-1, required=True)
-@click.option("--images", required=True, type=click.Path(path_type=Path), help="Portraits.")
-@click.option("--pattern", default="*", show_default=True, help="Which files of the folder.")
-@click.option("--limit", type=click.IntRange(1), help="At most so many images.")
-@click.option("--size", default=512, show_default=True, help="Side to scale and crop to, pixels.")
+@photo_options
 @click.option(
     "--surrogate",
     "surrogates",
@@ -44,11 +64,6 @@ Examples:
     metavar="FILE|FOLDER",
     help="Encoder of the TAESD family, or a whole diffusion model, whose training loss is then "
     "measured too; repeatable.",
-)
-@click.option(
-    "--levels",
-    type=click.IntRange(1, 255),
-    help="Bound in 8-bit levels [default: the checkpoint's].",
 )
 @click.option(
     "--look",

@@ -18,6 +18,7 @@ from torch import Tensor
 from rid_core.budget import Budget
 from rid_core.channel import round_to_levels
 from rid_core.errors import MissingExtraError
+from rid_core.evaluation.results import LOOK
 from rid_core.protect import WORKING_SIDE, protect_photo
 from rid_core.visibility import ENLARGED, JOD, PIXELS_PER_DEGREE, ssimulacra2
 
@@ -254,22 +255,12 @@ def face_sheet(image: Tensor, changed: Sequence[Tensor], side: int = 160) -> np.
     return np.concatenate(columns, axis=1)
 
 
-_HEAD = {
-    "jod": ("JOD", 2),
-    "jod_enlarged": ("enlarged twice", 2),
-    "ssimulacra2": ("SSIMULACRA2", 0),
-    "flip": ("FLIP", 3),
-    "psnr": ("PSNR, dB", 1),
-    "colour": ("colour, levels", 2),
-}
-
-
 def table(rows: Mapping[str, LookRow]) -> str:
     """Rows as text."""
-    head = ["protection", *(name for name, _ in _HEAD.values()), "worst JOD", "JOD on a phone"]
+    head = ["protection", *(name for name, _ in LOOK.values()), "worst JOD", "JOD on a phone"]
     lines = [head]
     for label, row in rows.items():
-        figures = [f"{getattr(row.mean, key):.{digits}f}" for key, (_, digits) in _HEAD.items()]
+        figures = [f"{getattr(row.mean, key):.{digits}f}" for key, (_, digits) in LOOK.items()]
         lines.append([label, *figures, f"{row.worst_jod:.2f}", f"{row.phone_jod:.2f}"])
     return aligned(lines)
 

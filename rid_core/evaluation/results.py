@@ -17,6 +17,16 @@ from rid_core.files import write_text
 
 SCHEMA = 1
 
+LOOK = {
+    "jod": ("JOD", 2),
+    "jod_enlarged": ("enlarged twice", 2),
+    "ssimulacra2": ("SSIMULACRA2", 0),
+    "flip": ("FLIP", 3),
+    "psnr": ("PSNR, dB", 1),
+    "colour": ("colour, levels", 2),
+}
+"""Figures of a look by their name in the JSON: what a table calls them, and decimals."""
+
 
 def result(what: str, **content: Any) -> dict[str, Any]:
     """A measurement with what produced it.

@@ -14,6 +14,7 @@ from rid_core.evaluation.report.content import (
     made,
     number,
 )
+from rid_core.evaluation.results import LOOK
 from rid_core.plots import Bar, bars
 
 _STEPS = {"plain": "plain", "jpeg75": "JPEG 75", "half": "0.5 x"}
@@ -96,16 +97,6 @@ def described(encoder: str, distils: str | None) -> str:
     return f"{encoder}, a distillation of {distils}," if distils else encoder
 
 
-_LOOK = {
-    "jod": ("JOD", 2),
-    "jod_enlarged": ("enlarged twice", 2),
-    "ssimulacra2": ("SSIMULACRA2", 0),
-    "flip": ("FLIP", 3),
-    "psnr": ("PSNR, dB", 1),
-    "colour": ("colour, levels", 2),
-}
-
-
 @builder("look")
 def look(raw: Raw) -> Section:
     """How visible protections are."""
@@ -122,7 +113,7 @@ def look(raw: Raw) -> Section:
         for label in defenders(raw)
     ]  # fmt: skip
     table = [
-        [label, *(number(row["mean"][key], digits) for key, (_, digits) in _LOOK.items()),
+        [label, *(number(row["mean"][key], digits) for key, (_, digits) in LOOK.items()),
          number(row["worst_jod"]), number(row["phone_jod"])]
         for label, row in rows.items()
     ]  # fmt: skip
@@ -134,7 +125,7 @@ def look(raw: Raw) -> Section:
         "Look", [images(raw), ("bound", f"{raw['levels']} levels"), *made(raw)], claims,
         figures=[plot],
         tables=[Table("How visible",
-                      ["protection", *(name for name, _ in _LOOK.values()), "worst JOD",
+                      ["protection", *(name for name, _ in LOOK.values()), "worst JOD",
                        "JOD on a phone"], table,
                       f"The last column: {raw['large']} photos at 12 megapixels, fitted to a "
                       "phone's screen.")],
