@@ -88,7 +88,9 @@ def _train(raw: Raw, output: Path, **optim: Any) -> Path:
 
 
 def _rows(folder: Path) -> list[Raw]:
-    return [json.loads(row) for row in (folder / "log.jsonl").read_text().splitlines()]
+    """The log, but for how fast it went."""
+    rows = [json.loads(row) for row in (folder / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k != "steps_per_second"} for row in rows]
 
 
 def _weights(folder: Path) -> dict[str, torch.Tensor]:
