@@ -17,7 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from rid_core._containers import (
+from rid_core._version import __version__
+from rid_core.budget import Budget
+from rid_core.errors import RidError
+from rid_core.image.containers import (
     Block,
     DamagedError,
     blank_digest,
@@ -25,9 +28,6 @@ from rid_core._containers import (
     identify,
     part_files,
 )
-from rid_core._version import __version__
-from rid_core.budget import Budget
-from rid_core.errors import RidError
 
 SCHEMA = 1
 FORMATS = {"tflite": "TFLite", "onnx": "ONNX", "coreml": "Core ML"}

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from rid_core._containers import DamagedError
 from rid_core.errors import MissingExtraError, RidError
+from rid_core.image.containers import DamagedError
 
 YUNET = "face_detection_yunet_2023mar_int8bq.onnx"
 SFACE = "face_recognition_sface_2021dec_int8bq.onnx"

@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from rid_core import _containers as containers
 from rid_core.artifact import FORMATS, artifact_format
 from rid_core.errors import RidError
+from rid_core.image import containers
 
 _ONNX_GRAPH, _ONNX_NODE, _ONNX_OP_TYPE = 7, 1, 4
 _COREML_PROGRAM, _MIL_FUNCTION, _MIL_BLOCK, _MIL_OPERATION, _MIL_TYPE = 502, 2, 3, 3, 1

@@ -12,15 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
-from rid_core import _spill, compare, cover, photo
 from rid_core.budget import Budget, Verdict, verify
 from rid_core.errors import RidError
+from rid_core.image import compare, spill, tiling
+from rid_core.image import io as photo
 from rid_core.runtimes.base import Runtime
 
 WORKING_SIDE = 512
 """Short side, in pixels, at which a perturbation is predicted: the scale of an attacker."""
 MAX_ASPECT = 64
-"""Longest side over shortest; at the working scale a photo is at most this many squares long."""
+"""Longest side over shortest; at the working scale a photo is at most this many tiles long."""
 _STRIP = 256
 
 
@@ -78,17 +79,17 @@ def working_perturbation(pixels: np.ndarray, runtime: Runtime) -> np.ndarray:
         raise RidError(
             f"{runtime.preset} takes multiples of {runtime.stride} pixels, and {side} is none"
         )
-    height, width = cover.working_size(height, width, side)
-    view = cover.resample(pixels, height, width)
+    height, width = tiling.working_size(height, width, side)
+    view = tiling.resample(pixels, height, width)
     view /= 255
     np.clip(view, 0, 1, out=view)
     unit = np.zeros_like(view)
-    for square in cover.cover(height, width, side):
-        tile = np.ascontiguousarray(view[square.rows, square.columns])
-        predicted = runtime.perturb(tile)
-        if predicted.shape != tile.shape or not np.isfinite(predicted).all():
+    for tile in tiling.tiles(height, width, side):
+        part = np.ascontiguousarray(view[tile.rows, tile.columns])
+        predicted = runtime.perturb(part)
+        if predicted.shape != part.shape or not np.isfinite(predicted).all():
             raise RidError(f"{runtime.name} returned no perturbation; export the model again")
-        unit[square.rows, square.columns] += square.weight * predicted
+        unit[tile.rows, tile.columns] += tile.weight * predicted
     return unit.clip(-1, 1, out=unit)
 
 
@@ -109,12 +110,12 @@ def protect_photo(pixels: np.ndarray, runtime: Runtime, budget: Budget | None = 
     budget = budget or Budget(runtime.levels)
     unit = working_perturbation(pixels, runtime)
     if min(pixels.shape[:2]) > min(unit.shape[:2]):
-        unit = cover.sharpen(unit)
-    _spill.release(pixels)
-    result = _spill.empty(*pixels.shape)
-    for rows, strip in cover.resample_strips(unit, *pixels.shape[:2]):
+        unit = tiling.sharpen(unit)
+    spill.release(pixels)
+    result = spill.empty(*pixels.shape)
+    for rows, strip in tiling.resample_strips(unit, *pixels.shape[:2]):
         result[rows] = budget.apply_uint8(pixels[rows], strip)
-        _spill.release(pixels, result)
+        spill.release(pixels, result)
     return result
 
 
@@ -134,14 +135,14 @@ def protect_file(
     those; JPEG, HEIC and WebP with a quality add their own small error on top.
 
     Args:
-        source: see :func:`rid_core.photo.load`.
-        target: see :func:`rid_core.photo.save`.
+        source: see :func:`rid_core.image.io.load`.
+        target: see :func:`rid_core.image.io.save`.
         runtime: the defender.
         budget: the bound; without one, the bound the defender was made for at full strength.
         quality: of a lossy format.
         strip_gps: leave GPS data out.
-        comparison: a second file to write, with :func:`rid_core.compare.sheet`; no metadata but the
-            colour profile.
+        comparison: a second file to write, with :func:`rid_core.image.compare.sheet`; no metadata
+            but the colour profile.
 
     Raises:
         RidError: the photo cannot be read, protected or written, or no value of it would change.
@@ -193,7 +194,7 @@ def _verify(original: np.ndarray, protected: np.ndarray, levels: int) -> Verdict
         part = verify(original[rows], protected[rows], levels)
         peak = max(peak, part.max_levels)
         squares += part.rms_levels**2 * original[rows].size
-        _spill.release(original, protected)
+        spill.release(original, protected)
     if peak > levels:  # never seen; a bound that is promised is also checked
         raise RidError(f"a value would change by {peak} levels, more than {levels}; not written")
     rms = (squares / original.size) ** 0.5

@@ -108,23 +108,23 @@ def test_budget_as_the_readme_says() -> None:
 
 def test_photo_as_the_readme_says() -> None:
     """The steps by the README's words, with rid_core's pieces."""
-    from rid_core import cover
     from rid_core.budget import Budget
+    from rid_core.image import tiling
 
     for case in read("photo")["protect"]:
         pixels = np.array(case["image"], np.uint8)
         tile = case["tile"]
-        height, width = cover.working_size(*pixels.shape[:2], tile)
-        view = cover.resample(pixels, height, width) / np.float32(255)
+        height, width = tiling.working_size(*pixels.shape[:2], tile)
+        view = tiling.resample(pixels, height, width) / np.float32(255)
         unit = np.zeros((height, width, 3), np.float32)
-        for square in cover.cover(height, width, tile):
+        for square in tiling.tiles(height, width, tile):
             value = view[square.rows, square.columns]
             odd = np.indices(value.shape).sum(axis=0) % 2 == 1
             answer = np.clip(4 * value - 2 + np.where(odd, 0.5, -0.5), -1, 1)
             unit[square.rows, square.columns] += square.weight * answer
         np.testing.assert_allclose(unit, np.array(case["working_unit"]), atol=1e-5)
         larger = min(pixels.shape[:2]) > tile
-        full = cover.resample(cover.sharpen(unit) if larger else unit, *pixels.shape[:2])
+        full = tiling.resample(tiling.sharpen(unit) if larger else unit, *pixels.shape[:2])
         got = Budget(case["levels"], case["strength"]).apply_uint8(pixels, full)
         expected = np.array(case["protected"], np.uint8)
         assert (got == expected).mean() > 0.999

@@ -17,7 +17,7 @@ HEAVY = frozenset(
 PROGRAMS = {
     "rid-train": "rid_core.cli.train",
     "rid-protect": "rid_core.cli.protect",
-    "rid-eval": "rid_core.cli.evaluate",
+    "rid-eval": "rid_eval.cli",
     "rid-export": "rid_export.cli",
     "rid-bench": "rid_bench.cli",
 }

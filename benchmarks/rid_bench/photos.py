@@ -29,7 +29,7 @@ def folder_photos(
     """
     from PIL import Image
 
-    from rid_core import photo
+    from rid_core.image import io as photo
 
     files = sorted(path for path in folder.glob("*") if path.suffix.lower() in photo.FORMATS)
     if not files:

@@ -125,8 +125,8 @@ class PgdSession(TorchSession):
 
     def infer(self) -> None:
         """The steps; the latent of the clean photo is known before."""
+        from rid_core.attacks.pgd import pgd
         from rid_core.budget import Budget
-        from rid_core.imagewise.pgd import pgd
         from rid_core.objectives import log_shift
 
         encode, reference = self._network.encode, self._latent

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rid_core import cover, photo
 from rid_core.errors import RidError
+from rid_core.image import io as photo
+from rid_core.image import tiling
 from rid_core.quantization.views import spread
 from rid_export.portraits import bundled_files, bundled_portraits, read_folder
 from rid_export.spec import ACTIVATION_BITS, NOISE, ExportSpec
@@ -120,10 +121,10 @@ def make_calibration(source: str | None, samples: int, side: int) -> Calibration
 
 def _working_view(pixels: np.ndarray, side: int) -> np.ndarray:
     """uint8 [H, W, 3] with the short side scaled to ``side``, as photos are before the network."""
-    height, width = cover.working_size(pixels.shape[0], pixels.shape[1], side)
+    height, width = tiling.working_size(pixels.shape[0], pixels.shape[1], side)
     if (height, width) == pixels.shape[:2]:
         return pixels
-    view: np.ndarray = np.rint(cover.resample(pixels, height, width)).clip(0, 255)
+    view: np.ndarray = np.rint(tiling.resample(pixels, height, width)).clip(0, 255)
     return view.astype(np.uint8)
 
 

@@ -10,8 +10,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rid_core._containers import encoded_field
 from rid_core.artifact import ArtifactMetadata, TensorInfo
+from rid_core.image.containers import encoded_field
 from rid_export.spec import ExportSpec
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def embed_tflite(path: Path, text: str) -> None:
     import numpy as np
     from ai_edge_litert import schema_py_generated as schema
 
-    from rid_export.flatbuffer import Graph, read_model, write_model
+    from rid_export.backends.litert.flatbuffer import Graph, read_model, write_model
 
     model = read_model(path.read_bytes())
     graph = Graph(model)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rid_core import photo
 from rid_core.errors import RidError, printable
+from rid_core.image import io as photo
 from rid_core.quantization.views import View
 
 LEAST_VIEWS = 8

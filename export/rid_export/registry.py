@@ -1,4 +1,4 @@
-"""Targets by name. A new one is a module in ``targets/`` and a test file; nothing else changes."""
+"""Targets by name. A new one is a folder in ``backends/`` and a test file; nothing else changes."""
 
 from __future__ import annotations
 
@@ -160,10 +160,10 @@ def unregister_target(name: str) -> None:
 
 
 def _discover() -> None:
-    from rid_export import targets
+    from rid_export import backends
 
-    for module in pkgutil.iter_modules(targets.__path__):
-        importlib.import_module(f"{targets.__name__}.{module.name}")
+    for package in pkgutil.iter_modules(backends.__path__):
+        importlib.import_module(f"{backends.__name__}.{package.name}.convert")
 
 
 def list_targets() -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -127,3 +128,15 @@ def run(command: click.Command) -> Any:
 
 
 version_option = click.version_option(__version__, "--version", message="%(prog)s %(version)s")
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """``"2/8"``: the third of eight.
+
+    Raises:
+        RidError: not of that form, or not below the number of shards.
+    """
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or not int(match[1]) < int(match[2]):
+        raise RidError(f"--shard takes I/N with I from 0 to N - 1, not {text!r}")
+    return int(match[1]), int(match[2])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rid_core.assignments import read_assignments
-from rid_core.cli.common import CONTEXT
+from rid_core.cli.common import CONTEXT, parse_shard
 from rid_core.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def pairs(
         from tqdm.auto import tqdm
 
         from rid_core.training.config import load_config
-        from rid_core.training.make_pairs import PairJob, make_pairs, parse_shard
+        from rid_core.training.make_pairs import PairJob, make_pairs
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "a package", "train") from None
 

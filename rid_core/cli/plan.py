@@ -107,7 +107,7 @@ def _add(
     form: str | None,
 ) -> None:
     """Plan one photo; ``inside`` is its path in the output folder."""
-    from rid_core.photo import FORMATS
+    from rid_core.image.io import FORMATS
 
     ending = source.suffix if form is None else f".{form}"
     if ending.lower() not in FORMATS:

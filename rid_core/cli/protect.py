@@ -113,8 +113,8 @@ def command(
     if not jobs and len(failures) == 1 and not as_json:
         raise RidError(failures[0].line)
 
-    from rid_core import photo
     from rid_core.budget import DEFAULT_LEVELS, Budget
+    from rid_core.image import io as photo
 
     photo.check_quality(quality)
     if not batch:

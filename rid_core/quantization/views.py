@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rid_core import cover
+from rid_core.image import tiling
 
 _SEED = 20250117
 
@@ -43,7 +43,7 @@ class View:
         if self.flip:
             square = square[:, ::-1]
         if size != side:
-            square = cover.resample(np.ascontiguousarray(square), side, side)
+            square = tiling.resample(np.ascontiguousarray(square), side, side)
         levels: np.ndarray = np.rint(square).clip(0, 255).astype(np.uint8)
         return np.ascontiguousarray(tone_curve(self.exposure)[levels])
 

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from rid_core.data import CropDataset, list_portraits
 from rid_core.files import replacing
 from rid_core.training.config import TrainConfig
-from rid_core.training.data import CropDataset, list_portraits
 from rid_core.training.fit import Task, accelerator_for, fit, on_first
 from rid_core.training.pairs import PairedCropDataset, PairStore
 from rid_core.training.recipe import Batch, Losses, Recipe

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import Any
 
 import torch
 
+from rid_core.attacks import protect
+from rid_core.attacks.registry import check_members, settings_of
 from rid_core.budget import Budget
+from rid_core.data import list_portraits, to_tensor
 from rid_core.errors import RidError
-from rid_core.imagewise import protect
-from rid_core.imagewise.registry import check_members, settings_of
+from rid_core.memory import enough_memory
 from rid_core.surrogates import Ensemble
-from rid_core.training.data import list_portraits, to_tensor
-from rid_core.training.memory import enough_memory
 from rid_core.training.pairs import PairHeader, PairStore, digest, pair_view
 
 _INDEX_EVERY = 16
@@ -29,7 +28,7 @@ class PairJob:
     """What to make.
 
     Attributes:
-        method: see :func:`rid_core.imagewise.list_methods`.
+        method: see :func:`rid_core.attacks.list_methods`.
         data: folder of photos.
         output: folder of pairs; what is there and fits is kept.
         levels: the bound, in 8-bit levels.
@@ -60,18 +59,6 @@ class PairJob:
     def index(self) -> str:
         """File name of this shard's index."""
         return "index.json" if self.shards == 1 else f"index-{self.shard}-of-{self.shards}.json"
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    """``"2/8"``: the third of eight.
-
-    Raises:
-        RidError: not of that form, or not below the number of shards.
-    """
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
-    if not match or not int(match[1]) < int(match[2]):
-        raise RidError(f"--shard takes I/N with I from 0 to N - 1, not {text!r}")
-    return int(match[1]), int(match[2])
 
 
 def make_pairs(

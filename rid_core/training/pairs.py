@@ -19,9 +19,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from rid_core.data import CropDataset, load_rgb, to_tensor
 from rid_core.errors import RidError
 from rid_core.files import write_bytes, write_text
-from rid_core.training.data import CropDataset, load_rgb, to_tensor
 
 SCHEMA = 1
 _STEPS = 127

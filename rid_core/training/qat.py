@@ -20,6 +20,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from rid_core.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+from rid_core.data import CropDataset, list_portraits, load_rgb
 from rid_core.defenders import Defender
 from rid_core.errors import RidError
 from rid_core.quantization.equalization import equalized
@@ -27,7 +28,6 @@ from rid_core.quantization.grids import Grids, calibrate, window
 from rid_core.quantization.rounding import Rounding
 from rid_core.quantization.views import draw_tones, spread
 from rid_core.training.config import DataSection
-from rid_core.training.data import CropDataset, list_portraits, load_rgb
 from rid_core.training.fit import Task, accelerator_for, fit, on_first
 from rid_core.training.recipe import Losses
 from rid_core.training.run import State, command_line

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,12 +18,9 @@ from torch.nn import functional as F
 
 from rid_core import objectives
 from rid_core.checkpoint import find_checkpoint, load_checkpoint
+from rid_core.data import load_rgb, to_tensor
 from rid_core.errors import RidError, did_you_mean
 from rid_core.surrogates import DiffusionSurrogate, FeatureSurrogate, Surrogate
-from rid_core.training.data import load_rgb, to_tensor
-
-if TYPE_CHECKING:
-    from rid_core.training.config import ObjectiveSection
 
 
 @dataclass(frozen=True)
@@ -68,6 +65,34 @@ class Scene:
         return torch.from_numpy(drawn).to(latent), torch.tensor(t)
 
 
+class ObjectiveSettings(Protocol):
+    """What a term may read of its section (:class:`rid_core.training.config.ObjectiveSection`)."""
+
+    @property
+    def kind(self) -> str:
+        """Name of the objective."""
+
+    @property
+    def teacher(self) -> str | None:
+        """A checkpoint or a bundled preset."""
+
+    @property
+    def pairs(self) -> Path | None:
+        """A folder of stored perturbations."""
+
+    @property
+    def target(self) -> Path | None:
+        """A picture whose latent is aimed at."""
+
+    @property
+    def floor(self) -> float | None:
+        """Relative shift that is added before the logarithm."""
+
+    @property
+    def timesteps(self) -> tuple[int, int] | None:
+        """Range that they are drawn from, the end not included."""
+
+
 UnitTerm = Callable[[Scene], Tensor]
 """What a step shows -> loss of each image, [B]."""
 
@@ -86,7 +111,7 @@ class Kind:
         required: those that must be given.
     """
 
-    build: Callable[[ObjectiveSection], Any]
+    build: Callable[[ObjectiveSettings], Any]
     needs: type | None
     settings: frozenset[str]
     required: frozenset[str]
@@ -97,12 +122,12 @@ _KINDS: dict[str, Kind] = {}
 
 def objective(
     name: str, *settings: str, needs: type | None = None, required: tuple[str, ...] = ()
-) -> Callable[[Callable[[ObjectiveSection], Any]], Callable[[ObjectiveSection], Any]]:
+) -> Callable[[Callable[[ObjectiveSettings], Any]], Callable[[ObjectiveSettings], Any]]:
     """Register the decorated builder under ``name``."""
 
     def register(
-        build: Callable[[ObjectiveSection], Any],
-    ) -> Callable[[ObjectiveSection], Any]:
+        build: Callable[[ObjectiveSettings], Any],
+    ) -> Callable[[ObjectiveSettings], Any]:
         _KINDS[name] = Kind(build, needs, frozenset((*settings, *required)), frozenset(required))
         return build
 
@@ -141,7 +166,7 @@ def check_surrogate(kind: str, surrogate: Surrogate) -> None:
 
 
 @objective("log-shift", "floor", needs=Surrogate)
-def _log_shift(section: ObjectiveSection) -> MemberTerm:
+def _log_shift(section: ObjectiveSettings) -> MemberTerm:
     floor = objectives.FLOOR if section.floor is None else section.floor
 
     def term(scene: Scene, member: Surrogate, number: int, protected: Tensor) -> Tensor:
@@ -154,7 +179,7 @@ def _log_shift(section: ObjectiveSection) -> MemberTerm:
 
 
 @objective("feature-shift", needs=FeatureSurrogate)
-def _feature_shift(section: ObjectiveSection) -> MemberTerm:
+def _feature_shift(section: ObjectiveSettings) -> MemberTerm:
     def term(scene: Scene, member: FeatureSurrogate, number: int, protected: Tensor) -> Tensor:
         with torch.no_grad():
             references = member.features(scene.clean)
@@ -164,7 +189,7 @@ def _feature_shift(section: ObjectiveSection) -> MemberTerm:
 
 
 @objective("targeted-latent", "target", needs=Surrogate)
-def _targeted_latent(section: ObjectiveSection) -> MemberTerm:
+def _targeted_latent(section: ObjectiveSettings) -> MemberTerm:
     picture = None if section.target is None else read_target(section.target)
     known: dict[tuple[int, int, int], Tensor] = {}
 
@@ -186,17 +211,17 @@ def _targeted_latent(section: ObjectiveSection) -> MemberTerm:
 
 
 @objective("adv-sds", "timesteps", needs=DiffusionSurrogate)
-def _adv_sds(section: ObjectiveSection) -> MemberTerm:
+def _adv_sds(section: ObjectiveSettings) -> MemberTerm:
     return _on_noised_latents(section, objectives.adversarial_score_distillation)
 
 
 @objective("denoising-loss", "timesteps", needs=DiffusionSurrogate)
-def _denoising_loss(section: ObjectiveSection) -> MemberTerm:
+def _denoising_loss(section: ObjectiveSettings) -> MemberTerm:
     return _on_noised_latents(section, objectives.denoising_failure)
 
 
 def _on_noised_latents(
-    section: ObjectiveSection, loss: Callable[[DiffusionSurrogate, Tensor, Tensor, Tensor], Tensor]
+    section: ObjectiveSettings, loss: Callable[[DiffusionSurrogate, Tensor, Tensor, Tensor], Tensor]
 ) -> MemberTerm:
     def term(scene: Scene, member: DiffusionSurrogate, number: int, protected: Tensor) -> Tensor:
         latent = scene.encode(member, number, protected)
@@ -212,7 +237,7 @@ def _on_noised_latents(
 
 
 @objective("distillation", required=("teacher",))
-def _distillation(section: ObjectiveSection) -> UnitTerm:
+def _distillation(section: ObjectiveSettings) -> UnitTerm:
     assert section.teacher is not None
     teacher, _ = load_checkpoint(find_checkpoint(section.teacher))
 
@@ -225,7 +250,7 @@ def _distillation(section: ObjectiveSection) -> UnitTerm:
 
 
 @objective("regression", required=("pairs",))
-def _regression(section: ObjectiveSection) -> UnitTerm:
+def _regression(section: ObjectiveSettings) -> UnitTerm:
     def term(scene: Scene) -> Tensor:
         assert scene.target is not None
         assert scene.paired is not None

@@ -17,9 +17,10 @@ from PIL import Image
 from skimage import data
 
 import rid_core.runtimes
-from rid_core import compare, photo
 from rid_core.budget import verify
 from rid_core.cli import protect as cli
+from rid_core.image import compare
+from rid_core.image import io as photo
 
 FACE = data.astronaut()[:300, 80:380]
 

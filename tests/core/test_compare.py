@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from skimage import data
 
-from rid_core import compare
 from rid_core.errors import RidError
+from rid_core.image import compare
 
 FACE = data.astronaut()
 

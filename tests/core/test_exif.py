@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from rid_core import exif
+from rid_core.image import exif
 
 JPEG = b"\xff\xd8\xff\xe0 the face, unprotected \xff\xd9"
 SECRET = b"48 51 29 N"

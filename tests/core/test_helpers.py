@@ -12,7 +12,7 @@ import pytest
 
 from rid_core.assignments import read_assignments, split_assignment
 from rid_core.errors import RidError, did_you_mean
-from rid_core.evaluation.statistics import ratio_interval
+from rid_eval.statistics import ratio_interval
 
 
 def test_the_nearest_name_is_offered_or_all_of_them() -> None:

@@ -15,14 +15,15 @@ from click.testing import CliRunner
 from PIL import Image
 
 from rid_core.checkpoint import ModelCard, load_checkpoint, save_checkpoint
+from rid_core.cli.common import parse_shard
 from rid_core.cli.train import group
+from rid_core.data import list_portraits, to_tensor
 from rid_core.defenders import create_defender
 from rid_core.errors import RidError
 from rid_core.surrogates import Ensemble, load_surrogate
 from rid_core.training import loop, make_pairs
 from rid_core.training.config import parse_config
-from rid_core.training.data import list_portraits, to_tensor
-from rid_core.training.make_pairs import PairJob, parse_shard
+from rid_core.training.make_pairs import PairJob
 from rid_core.training.pairs import (
     PairedCropDataset,
     PairHeader,
@@ -69,8 +70,8 @@ def test_a_perturbation_survives_storing_to_half_a_step() -> None:
 def test_pairs_hold_what_the_method_makes_of_the_view(
     made: PairStore, ensemble: Ensemble, portraits: Path
 ) -> None:
+    from rid_core.attacks import protect
     from rid_core.budget import Budget
-    from rid_core.imagewise import protect
 
     view = to_tensor(pair_view(portraits / "0003.jpg", 64))[None]
     seed = int(made.entries["0003.jpg"].photo[:12], 16)

@@ -20,8 +20,8 @@ from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from skimage import data
 
-from rid_core import photo
 from rid_core.errors import RidError
+from rid_core.image import io as photo
 
 FACE = data.astronaut()[:256, 100:300]  # [256, 200, 3]
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -15,9 +15,10 @@ import pytest
 from photo_files import FACE, chunk, png
 from PIL import Image, ImageCms
 
-from rid_core import colour, photo
 from rid_core.budget import Budget
 from rid_core.errors import RidError
+from rid_core.image import colour
+from rid_core.image import io as photo
 
 D65 = (0.3127, 0.3290)
 SRGB = (*D65, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)

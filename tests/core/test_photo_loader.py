@@ -12,11 +12,12 @@ import pytest
 from photo_files import FACE, chunk, png
 from PIL import Image, ImageOps
 
-from rid_core import decode, photo
+from rid_core.attacks import methods
+from rid_core.data import list_portraits, load_rgb
 from rid_core.errors import RidError
-from rid_core.imagewise import methods
+from rid_core.image import decode
+from rid_core.image import io as photo
 from rid_core.training import terms
-from rid_core.training.data import list_portraits, load_rgb
 
 
 def exif(orientation: int) -> Image.Exif:

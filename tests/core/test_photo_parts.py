@@ -13,7 +13,7 @@ from photo_files import FACE, VIDEO, box, chunk, jpeg, png, xmp
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from rid_core import photo
+from rid_core.image import io as photo
 
 HDRGM = 'hdrgm:Version="1.0" hdrgm:GainMapMax="2.3"'
 CONTAINER = (

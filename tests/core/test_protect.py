@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
-from rid_core import cover, photo, protect
+from rid_core import protect
 from rid_core.budget import Budget, verify
 from rid_core.errors import RidError
+from rid_core.image import io as photo
+from rid_core.image import tiling
 
 FACE = data.astronaut()
 
@@ -61,7 +63,7 @@ def recovered(pixels: np.ndarray, protected: np.ndarray, attacker: Image.Resampl
     Scaling is linear, so the change can be scaled by itself, and in floating point: rounding to 8
     bits would blur the figure.
     """
-    height, width = cover.working_size(*pixels.shape[:2])
+    height, width = tiling.working_size(*pixels.shape[:2])
     change = protected.astype(np.float32) - pixels
     colours = (Image.fromarray(np.ascontiguousarray(change[:, :, k])) for k in range(3))
     return np.dstack([np.asarray(c.resize((width, height), attacker)) for c in colours])
@@ -80,7 +82,7 @@ def test_what_the_defender_sees():
     runtime = Pattern()
     protect.protect_photo(scaled(1200, 1600), runtime)
     assert len(runtime.seen) == 2
-    view = cover.resample(scaled(1200, 1600), 512, 683) / 255
+    view = tiling.resample(scaled(1200, 1600), 512, 683) / 255
     for tile, left in zip(runtime.seen, (0, 171), strict=True):
         assert tile.shape == (512, 512, 3)
         assert tile.dtype == np.float32
@@ -115,7 +117,7 @@ def test_odd_sizes(size):
     assert protected.shape == pixels.shape
     assert 0 < verify(pixels, protected, 8).max_levels <= 8
     assert {tile.shape for tile in runtime.seen} == {(512, 512, 3)}
-    assert len(runtime.seen) == len(cover.starts(max(cover.working_size(*size))))
+    assert len(runtime.seen) == len(tiling.starts(max(tiling.working_size(*size))))
 
 
 def test_a_strip_beyond_the_limit_is_refused():
@@ -179,7 +181,7 @@ def twelve_megapixels():
     runtime = Pattern(period=8)
     unit = protect.working_perturbation(pixels, runtime)
     native = np.empty_like(pixels)
-    for square in cover.cover(*pixels.shape[:2]):
+    for square in tiling.tiles(*pixels.shape[:2]):
         # Later squares overwrite: where they meet does not matter here.
         tile = pixels[square.rows, square.columns]
         drawn = Budget(8).apply_uint8(tile, runtime.perturb(tile / np.float32(255)))
@@ -189,8 +191,8 @@ def twelve_megapixels():
 
 def test_sharpening_is_for_enlarging_only(monkeypatch):
     calls = []
-    real = cover.sharpen
-    monkeypatch.setattr(cover, "sharpen", lambda unit: calls.append(unit.shape) or real(unit))
+    real = tiling.sharpen
+    monkeypatch.setattr(tiling, "sharpen", lambda unit: calls.append(unit.shape) or real(unit))
     for size in ((512, 512), (512, 700), (300, 300)):
         protect.protect_photo(scaled(*size), Pattern())
     assert calls == []
@@ -227,7 +229,7 @@ def test_the_effect_on_an_encoder_survives_the_attackers_scaling(shared, name, m
 
     small = np.asarray(portrait)
     native = np.empty_like(large)
-    for square in cover.cover(*large.shape[:2]):
+    for square in tiling.tiles(*large.shape[:2]):
         tile = large[square.rows, square.columns]
         drawn = Budget(8).apply_uint8(tile, runtime.perturb(tile / np.float32(255)))
         native[square.rows, square.columns] = drawn
@@ -236,7 +238,7 @@ def test_the_effect_on_an_encoder_survives_the_attackers_scaling(shared, name, m
         "9.4 megapixels": shift(large, protect.protect_photo(large, runtime)),
         "drawn at full size": shift(large, native),
     }
-    monkeypatch.setattr(cover, "sharpen", lambda unit: unit)
+    monkeypatch.setattr(tiling, "sharpen", lambda unit: unit)
     figures["not sharpened"] = shift(large, protect.protect_photo(large, runtime))
     print(name, {key: round(value, 3) for key, value in figures.items()})
     assert figures["9.4 megapixels"] > 0.7 * figures["512 x 512, never scaled"]

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from rid_core.checkpoint import ModelCard, load_checkpoint, save_checkpoint
+from rid_core.data import list_portraits
 from rid_core.defenders import create_defender
 from rid_core.errors import RidError
 from rid_core.training import qat
-from rid_core.training.data import list_portraits
 from rid_core.training.run import State
 
 CONFIG = {"width": 8, "detail_width": 4, "inner_blocks": 1}

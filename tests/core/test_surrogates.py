@@ -112,7 +112,7 @@ def test_relative_shift_is_the_definition() -> None:
 
 @pytest.mark.shared
 def test_taef2_loads_and_separates_portraits(shared: Path) -> None:
-    from rid_core.training.data import load_rgb, to_tensor
+    from rid_core.data import load_rgb, to_tensor
 
     surrogate = load_surrogate("tiny-autoencoder", path=shared / "weights/taef2_encoder.pth")
     images = [to_tensor(load_rgb(shared / f"data/portraits/{n}.jpg", 64)) for n in ("0001", "0450")]

@@ -13,11 +13,11 @@ import torch
 
 from rid_core import objectives
 from rid_core.checkpoint import load_checkpoint
+from rid_core.data import CropDataset, ShardedRange, list_portraits, load_rgb, to_tensor
 from rid_core.defenders import create_defender
 from rid_core.errors import RidError
 from rid_core.training import loop
 from rid_core.training.config import TrainConfig, load_config, parse_config
-from rid_core.training.data import CropDataset, ShardedRange, list_portraits, load_rgb, to_tensor
 from rid_core.training.run import moving_average
 
 ROOT = Path(__file__).resolve().parents[2]

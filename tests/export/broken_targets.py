@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rid_core.errors import RidError
+from rid_export.backends.onnx.convert import OnnxTarget
 from rid_export.spec import ExportSpec
-from rid_export.targets.onnx import OnnxTarget
 
 
 class Broken(OnnxTarget):

@@ -121,8 +121,8 @@ def small_tflite(small_checkpoint: Path, small_images: Any) -> Any:
 
     from rid_core.checkpoint import load_checkpoint
     from rid_core.quantization.grids import calibrate
-    from rid_export import tflite_edits
-    from rid_export.flatbuffer import Graph, read_model, write_model
+    from rid_export.backends.litert import edits
+    from rid_export.backends.litert.flatbuffer import Graph, read_model, write_model
     from rid_export.graph import ExportGraph
 
     defender, card = load_checkpoint(small_checkpoint)
@@ -130,10 +130,10 @@ def small_tflite(small_checkpoint: Path, small_images: Any) -> Any:
     path = small_checkpoint.with_name("small.tflite")
     litert_torch.convert(graph, sample_kwargs={"image": graph.example(64)}).export(str(path))
     edited = Graph(read_model(path.read_bytes()))
-    tflite_edits.split_sums(edited)
+    edits.split_sums(edited)
     weights = {name: value.numpy() for name, value in graph.defender.state_dict().items()}
-    tflite_edits.name_layers(edited, weights)
-    tflite_edits.own_biases(edited, weights)
+    edits.name_layers(edited, weights)
+    edits.own_biases(edited, weights)
     return graph, write_model(edited.model), calibrate(graph.defender, small_images[1])
 
 
@@ -142,10 +142,10 @@ def small_onnx(small_checkpoint: Path, small_images: Any) -> Any:
     """(graph, float ``ModelProto`` with its nodes named, grids) of the tiny defender."""
     from rid_core.checkpoint import load_checkpoint
     from rid_core.quantization.grids import calibrate
+    from rid_export.backends.onnx.convert import _export
+    from rid_export.backends.onnx.graph import name_nodes
     from rid_export.graph import ExportGraph
-    from rid_export.onnx_graph import name_nodes
     from rid_export.spec import ExportSpec
-    from rid_export.targets.onnx import _export
 
     defender, card = load_checkpoint(small_checkpoint)
     graph = ExportGraph(defender, card.levels, "nchw")

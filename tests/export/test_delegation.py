@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rid_export.delegation import delegation
+from rid_export.backends.litert.delegation import delegation
 
 
 def op(name: str, inputs: list[int], outputs: list[int]) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def test_without_a_delegate() -> None:
 
 @pytest.mark.slow
 def test_a_real_file_is_one_partition(exported: Any) -> None:
-    from rid_export.delegation import xnnpack_delegation
+    from rid_export.backends.litert.delegation import xnnpack_delegation
 
     found = xnnpack_delegation(exported("tflite").file)
     assert found.partitions == 1

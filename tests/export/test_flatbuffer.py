@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from rid_core.errors import RidError
-from rid_export.flatbuffer import Graph, read_model, write_model
+from rid_export.backends.litert.flatbuffer import Graph, read_model, write_model
+from rid_export.backends.litert.runner import TFLiteRunner
 from rid_export.quantization import images_of
-from rid_export.tflite_runner import TFLiteRunner
 
 pytestmark = pytest.mark.slow  # converts the tiny network
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from mutate import mutant
 
-from rid_core import _containers
 from rid_core.artifact import artifact_format
 from rid_core.errors import RidError
+from rid_core.image import containers
 from rid_core.runtimes import load_runtime
 
 MUTANTS = {"safetensors": 400, "onnx": 1000, "tflite": 1000, "mlpackage": 1000}
@@ -44,7 +44,7 @@ def places(model: Path) -> list[tuple[Path, slice]]:
         found = [(model, slice(None))]
     if kind == "torch":
         return [*found, (model, slice(8, 8 + int.from_bytes(model.read_bytes()[:8], "little")))]
-    block = _containers.find_block(model, kind)
+    block = containers.find_block(model, kind)
     assert block is not None
     return [*found, (block.file, slice(block.offset, block.offset + block.length))]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rid_core.errors import RidError
-from rid_export.onnx_graph import (
+from rid_export.backends.onnx.graph import (
     OnnxRunner,
     bytes_at_the_ends,
     head,

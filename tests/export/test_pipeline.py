@@ -17,9 +17,9 @@ import onnx_faults
 import pytest
 
 from rid_core.errors import RidError
+from rid_export.backends.onnx.convert import OnnxTarget
 from rid_export.pipeline import STAGES, Job, Stage, export
 from rid_export.spec import ExportSpec
-from rid_export.targets.onnx import OnnxTarget
 
 pytestmark = pytest.mark.slow
 

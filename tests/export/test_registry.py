@@ -7,9 +7,9 @@ import pytest
 
 from rid_core.errors import MissingExtraError, RidError
 from rid_export import registry
+from rid_export.backends.onnx.convert import OnnxTarget
 from rid_export.registry import get_target, list_targets, register_target
 from rid_export.spec import ExportSpec
-from rid_export.targets.onnx import OnnxTarget
 
 
 def test_targets_and_typos() -> None:

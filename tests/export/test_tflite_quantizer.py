@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from rid_core.defenders.mobile import Places
+from rid_export.backends.litert.flatbuffer import Graph, read_model
+from rid_export.backends.litert.quantize import TFLiteQuantizer, tflite_layer_errors
+from rid_export.backends.litert.runner import TFLiteRunner, nodes
 from rid_export.fidelity import judge, least_figures
-from rid_export.flatbuffer import Graph, read_model
 from rid_export.quantization import Yardstick, images_of, quantize
-from rid_export.tflite_quantizer import TFLiteQuantizer, tflite_layer_errors
-from rid_export.tflite_runner import TFLiteRunner, nodes
 
 pytestmark = pytest.mark.slow
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from rid_core import cover
 from rid_core.budget import Budget
 from rid_core.checkpoint import bundled_checkpoint, weights_digest
+from rid_core.image import tiling
 from rid_core.protect import protect_photo, working_perturbation
 
 HERE = Path(__file__).parent
@@ -90,7 +90,7 @@ def size_cases() -> list[dict[str, Any]]:
     sizes = [(3024, 4032), (4032, 3024), (512, 512), (512, 513), (511, 700), (100, 101), (1, 1)]
     sizes += [(1080, 1920), (2000, 3001), (8000, 600), (64, 4096), (333, 777)]
     return [
-        {"height": h, "width": w, "short": short, "working": list(cover.working_size(h, w, short))}
+        {"height": h, "width": w, "short": short, "working": list(tiling.working_size(h, w, short))}
         for short in (512, 16)
         for h, w in sizes
     ]
@@ -99,12 +99,12 @@ def size_cases() -> list[dict[str, Any]]:
 def start_cases() -> list[dict[str, Any]]:
     pairs = [(512, 512), (513, 512), (683, 512), (960, 512), (961, 512), (1024, 512), (5000, 512)]
     pairs += [(16, 16), (17, 16), (30, 16), (31, 16), (45, 16), (100, 16)]
-    return [{"length": n, "tile": t, "starts": cover.starts(n, t)} for n, t in pairs]
+    return [{"length": n, "tile": t, "starts": tiling.starts(n, t)} for n, t in pairs]
 
 
 def weight_cases() -> list[dict[str, Any]]:
     return [
-        {"length": n, "tile": t, "weights": [floats(w) for w in cover.weights(n, t)]}
+        {"length": n, "tile": t, "weights": [floats(w) for w in tiling.weights(n, t)]}
         for n, t in ((16, 16), (17, 16), (25, 16), (45, 16), (70, 32))
     ]
 
@@ -112,7 +112,7 @@ def weight_cases() -> list[dict[str, Any]]:
 def tap_cases() -> list[dict[str, Any]]:
     cases = []
     for n, m in ((5, 5), (4, 7), (3, 12), (12, 3), (10, 7), (7, 1), (1, 4), (9, 8)):
-        index, weight = cover.taps(n, m)
+        index, weight = tiling.taps(n, m)
         cases.append({"from": n, "to": m, "index": levels(index), "weight": floats(weight)})
     return cases
 
@@ -123,7 +123,7 @@ def resample_cases() -> list[dict[str, Any]]:
         (((6, 5), (3, 4)), ((4, 5), (9, 7)), ((7, 4), (3, 8)), ((3, 8), (7, 4)), ((5, 5), (5, 5)))
     ):
         image = photo(seed, *source)
-        result = cover.resample(image, *target)
+        result = tiling.resample(image, *target)
         cases.append({"image": levels(image), "size": list(target), "result": floats(result)})
     return cases
 
@@ -132,7 +132,7 @@ def sharpen_cases() -> list[dict[str, Any]]:
     cases = []
     for seed, (height, width) in enumerate(((5, 4), (1, 6), (6, 1))):
         unit = 2 * noise(seed + 20, height, width, 3) - 1
-        cases.append({"unit": floats(unit), "result": floats(cover.sharpen(unit))})
+        cases.append({"unit": floats(unit), "result": floats(tiling.sharpen(unit))})
     return cases
 
 
@@ -162,10 +162,10 @@ def photo_cases() -> list[dict[str, Any]]:
     for seed, (height, width, tile, strength) in enumerate(
         (
             (16, 16, 16, 1.0),  # nothing is scaled
-            (16, 21, 16, 1.0),  # two squares
+            (16, 21, 16, 1.0),  # two tiles
             (26, 19, 16, 1.0),  # larger than the working view: sharpened
             (11, 14, 16, 0.5),  # smaller
-            (18, 47, 16, 1.0),  # three squares, sharpened
+            (18, 47, 16, 1.0),  # three tiles, sharpened
         )
     ):
         pixels = photo(seed + 40, height, width)

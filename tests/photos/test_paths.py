@@ -403,7 +403,7 @@ def mixed(tmp_path) -> Path:
 
 
 def test_training_names_what_it_leaves_out(mixed, caplog):
-    from rid_core.training.data import list_portraits
+    from rid_core.data import list_portraits
 
     assert [path.name for path in list_portraits(mixed, [])] == ["0.png", "1.png", "2.png"]
     text = caplog.text

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rid_core.data import CropDataset
 from rid_core.errors import RidError
 from rid_core.surrogates import Surrogate, open_surrogate
-from rid_core.training.data import CropDataset
 from rid_core.training.fit import Task
 from rid_core.training.loop import draw
 from rid_core.training.recipe import Losses

@@ -17,11 +17,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from rid_core.data import list_portraits, load_rgb
 from rid_core.errors import RidError
 from rid_core.faces import FaceDetector, align, largest
 from rid_core.files import replacing
 from rid_core.surrogates.tiny_autoencoder import load_tiny_autoencoder
-from rid_core.training.data import list_portraits, load_rgb
 from rid_core.training.surrogates.config import FacesSection
 
 _CHUNK = 128

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rid_core.data import CropDataset, list_portraits
 from rid_core.errors import RidError, did_you_mean
-from rid_core.training.data import CropDataset, list_portraits
 from rid_core.training.fit import Task, accelerator_for, fit, on_first
 from rid_core.training.settings import TrainingConfig, check, read_toml
 from rid_core.training.surrogates.config import (

@@ -1,5 +1,5 @@
 /**
- * Scaling by the triangle filter, specified to the last rounding (`rid_core/cover.py`): weights in
+ * Scaling by the triangle filter, specified to the last rounding (`rid_core/image/tiling.py`): weights in
  * float64 stored as float32, sums in float32 over ascending taps. `Math.fround` is what makes
  * JavaScript's doubles round like float32; engines compile it to one instruction.
  */

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms
 
-from rid_core import photo
 from rid_core.artifact import read_metadata
+from rid_core.image import io as photo
 
 ROOT = Path(__file__).resolve().parents[3]
 PORTRAIT = ROOT / "rid_core" / "assets" / "portraits" / "astronaut.jpg"

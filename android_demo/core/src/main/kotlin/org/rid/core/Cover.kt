@@ -3,7 +3,7 @@ package org.rid.core
 /**
  * Geometry of photos that are not one square: working size, overlapping squares, blending weights.
  *
- * The same arithmetic as `rid_core/cover.py`, to the last rounding; docs/large-photos.md has the
+ * The same arithmetic as `rid_core/image/tiling.py`, to the last rounding; docs/large-photos.md has the
  * formulae and the reasons. Lengths are in pixels.
  */
 object Cover {

@@ -5,7 +5,7 @@ package org.rid.core
  *
  * Every source row is read at most once, in order, and only a handful of rows are held: a
  * 108-megapixel photo needs no copy of itself. A height that shrinks is filtered before the width,
- * one that grows after it, as in `rid_core.cover.resample`.
+ * one that grows after it, as in `rid_core.image.tiling.resample`.
  *
  * @param height of the result, in pixels.
  * @param width of the result, in pixels.

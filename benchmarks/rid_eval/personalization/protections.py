@@ -1,0 +1,265 @@
+"""What stands on the attacker's photos: nothing, a defender, a slow method, or noise."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rid_core.attacks import protect
+from rid_core.attacks.registry import settings_of
+from rid_core.budget import DEFAULT_LEVELS, Budget
+from rid_core.checkpoint import find_checkpoint, load_checkpoint, weights_digest
+from rid_core.defenders import Defender
+from rid_core.errors import RidError
+from rid_core.files import replacing
+from rid_eval import metrics
+from rid_eval.look import strength_at
+from rid_eval.personalization.noise import random_phase, random_signs
+from rid_eval.personalization.slow import SlowMethod
+from rid_eval.personalization.subjects import Target
+
+CLEAN, SIGNS, SIGNS_BOUND, SPECTRUM = "clean", "signs", "signs-bound", "spectrum"
+_LOOK = "-look"
+_SHARE = "@"
+_LEAST_LEVEL = 0.51
+"""Rounds to a whole level; below half of one nothing at all would change."""
+
+
+@dataclass
+class Protections:
+    """All conditions but ``untuned``, by label, in the order of the report.
+
+    Attributes:
+        budget: of every one of them.
+        defenders: by label; the first one's photos are what others are made to look like.
+        methods: slow methods by label, each with what it attacks.
+        cache: folder of what was made before.
+        device: where defenders and methods run.
+        seed: of noise and of the methods.
+        shares: per cent of a person's photos that are under the first defender, the others clean;
+            each is a condition of its own.
+        equal_look: whether each slow method is also scaled to the first defender's look.
+        signs_bound: whether random signs of the full bound stand beside those of the same look.
+
+    Raises:
+        RidError: two conditions of one label, or an equal look without a defender.
+    """
+
+    budget: Budget
+    defenders: dict[str, Defender]
+    methods: dict[str, SlowMethod]
+    cache: Path
+    device: torch.device
+    seed: int = 0
+    shares: tuple[int, ...] = ()
+    equal_look: bool = False
+    signs_bound: bool = False
+    _digests: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.equal_look and not self.defenders:
+            raise RidError("--equal-look needs a --defender whose look the others get")
+        twice = sorted({label for label in self.labels if self.labels.count(label) > 1})
+        if twice:
+            raise RidError(f"two conditions are called {twice[0]!r}; rename the defender's file")
+
+    @property
+    def labels(self) -> list[str]:
+        """All conditions; the first is the clean photos."""
+        of_first = [SPECTRUM, *self._mixed] if self.defenders else []
+        if self.defenders and self.signs_bound:
+            of_first.insert(0, SIGNS_BOUND)
+        return [CLEAN, *self.defenders, *self.methods, *self._looks, SIGNS, *of_first]
+
+    @property
+    def _first(self) -> str:
+        return next(iter(self.defenders))
+
+    @property
+    def _mixed(self) -> dict[str, int]:
+        """Conditions of which only a share of the photos is protected, by label."""
+        shares = self.shares if self.defenders else ()
+        return {mixed_label(self._first, share): share for share in shares}
+
+    @property
+    def _looks(self) -> dict[str, str]:
+        """Slow methods' conditions at the first defender's look: the label of each at the bound."""
+        return {label + _LOOK: label for label in self.methods} if self.equal_look else {}
+
+    def _looks_like_first(self, label: str) -> bool:
+        """Whether a condition is scaled to the JOD of the first defender's photos."""
+        return label in self._looks or (label == SIGNS and bool(self.defenders))
+
+    def describe(self, label: str) -> dict[str, Any]:
+        """What a condition is, for reports and to notice that it changed."""
+        if label in self._mixed:
+            return {**self.describe(self._first), "share": self._mixed[label]}
+        if label == SPECTRUM:
+            return {"noise": "spectrum and values of", "of": self.describe(self._first)}
+        if label == CLEAN:
+            return {}
+        found: dict[str, Any] = {"levels": self._bound(label).levels}
+        if label in self.defenders:
+            if label not in self._digests:
+                self._digests[label] = weights_digest(self.defenders[label])[:16]
+            found |= {"defender": label, "weights": self._digests[label]}
+        elif label in (SIGNS, SIGNS_BOUND):
+            found["noise"] = "random signs"
+        else:
+            slow = self.methods[self._looks.get(label, label)]
+            found |= {"method": slow.name, "settings": dict(slow.settings),
+                      "attacked": slow.opponent.models}  # fmt: skip
+        if self._looks_like_first(label):
+            found["look_of"] = self.describe(self._first)
+        return found
+
+    def _bound(self, label: str) -> Budget:
+        """At full strength. Signs may need more levels than a defender to be seen as much."""
+        if label == SIGNS and self.defenders:
+            return Budget(max(self.budget.levels, DEFAULT_LEVELS))
+        return self.budget
+
+    def apply(self, label: str, target: Target) -> np.ndarray:
+        """The attacker's photos under a condition, 8 bits, [n, H, W, 3]; made once and kept."""
+        if label == CLEAN:
+            return target.photos
+        if label in self._mixed:
+            count = round(self._mixed[label] / 100 * len(target.photos))
+            protected = self.apply(self._first, target)
+            return np.concatenate([protected[:count], target.photos[count:]])
+        return self._made(label, target)[0]
+
+    def budget_of(self, label: str, target: Target) -> Budget:
+        """The bound of a set of protected photos, and the strength at which they use it."""
+        return dataclasses.replace(self._bound(label), strength=self._made(label, target)[1])
+
+    def _made(self, label: str, target: Target) -> tuple[np.ndarray, float]:
+        """Protected photos and their strength, from the cache where they are there."""
+        settings = json.dumps(self.describe(label), sort_keys=True)
+        digest = f"{zlib.crc32(settings.encode() + target.photos.tobytes()):08x}"
+        file = self.cache / f"{target.key}-{label}-{digest}.npz"
+        stored = _read(file, target.photos.shape)
+        if stored is None:
+            units, bound = self._units(label, target), self._bound(label)
+            alike = self._looks_like_first(label)
+            strength = self._strength(target, units, bound) if alike else 1.0
+            budget = dataclasses.replace(bound, strength=strength)
+            pairs = zip(target.photos, units, strict=True)
+            photos = np.stack([budget.apply_uint8(photo, unit) for photo, unit in pairs])
+            with replacing(file) as fresh:
+                np.savez(fresh, photos=photos, strength=strength)
+            stored = photos, strength
+        return stored
+
+    def _strength(self, target: Target, units: np.ndarray, bound: Budget) -> float:
+        """At which a set of photos looks like the first defender's; at least a level is changed."""
+        wanted = metrics.jod(target.photos, self.apply(self._first, target))
+        images = [to_tensor(photo[None]) for photo in target.photos]
+        tensors = [torch.from_numpy(unit.transpose(2, 0, 1)[None].copy()) for unit in units]
+        return max(strength_at(wanted, images, tensors, bound), _LEAST_LEVEL / bound.levels)
+
+    def _units(self, label: str, target: Target) -> np.ndarray:
+        """Unit perturbations, float32 [n, H, W, 3]."""
+        seeds = [zlib.crc32(photo.tobytes(), self.seed) for photo in target.photos]
+        if label in self._looks:
+            # Of the finished photos: a slow method runs once for both of its looks.
+            change = self.apply(self._looks[label], target).astype(np.float32) - target.photos
+            return np.asarray(change / self.budget.levels, np.float32)
+        if label in (SIGNS, SIGNS_BOUND):
+            shape = target.photos.shape[1:]
+            return np.stack([random_signs(shape, seed) for seed in seeds])
+        if label == SPECTRUM:
+            units = self._units(self._first, target)
+            return np.stack([random_phase(u, s) for u, s in zip(units, seeds, strict=True)])
+        images = to_tensor(target.photos).to(self.device)
+        if label in self.defenders:
+            with torch.no_grad():
+                defender = self.defenders[label].to(self.device)
+                return _to_array(torch.cat([defender(image[None]) for image in images]))
+        slow = self.methods[label]
+        return _to_array(protect(
+            slow.name, images, slow.opponent.open(), self.budget, seeds, **slow.settings
+        ))  # fmt: skip
+
+
+def mixed_label(defender: str, share: int) -> str:
+    """The condition of which ``share`` per cent of the photos are under ``defender``."""
+    return f"{defender}{_SHARE}{share}"
+
+
+def is_mixed(label: str) -> bool:
+    """Whether only some of the photos of a condition are protected."""
+    return _SHARE in label
+
+
+def mixed_of(label: str) -> str:
+    """The defender of a condition of which only some photos are protected."""
+    return label.rpartition(_SHARE)[0]
+
+
+def open_defenders(names: tuple[str, ...], levels: int | None) -> tuple[dict[str, Defender], int]:
+    """Defenders by label, and the bound that all share.
+
+    Raises:
+        RidError: one cannot be read, two of one label, or different bounds and no ``levels``.
+    """
+    found: dict[str, Defender] = {}
+    bounds = set()
+    for name in names:
+        defender, card = load_checkpoint(find_checkpoint(name))
+        label = Path(name).stem
+        if _SHARE in label:
+            raise RidError(f"{name}: rename the file, {_SHARE} stands for shares of photos")
+        if label in found:
+            raise RidError(f"{name}: a defender is called {label!r} already; rename the file")
+        found[label] = defender
+        bounds.add(card.levels)
+    if levels is None and len(bounds) > 1:
+        raise RidError(f"the defenders have different bounds, {sorted(bounds)}; give --levels")
+    return found, levels or (bounds.pop() if bounds else Budget().levels)
+
+
+def method_settings(
+    names: tuple[str, ...], given: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """All settings of image-wise methods, by name.
+
+    Raises:
+        RidError: an unknown method or setting.
+    """
+    return {name: settings_of(name, dict(given.get(name, {}))) for name in names}
+
+
+def to_tensor(photos: np.ndarray) -> Tensor:
+    """8 bits, [N, H, W, 3] -> float32 [N, 3, H, W] in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(photos)).permute(0, 3, 1, 2).float() / 255
+
+
+def to_photos(images: Tensor) -> np.ndarray:
+    """[N, 3, H, W] in [0, 1] -> uint8 [N, H, W, 3]."""
+    levels = (images * 255).round().clamp(0, 255).byte()
+    return levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def _to_array(units: Tensor) -> np.ndarray:
+    return units.float().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def _read(file: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, float] | None:
+    """What was stored, None where there is nothing or it is damaged."""
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            photos, strength = stored["photos"], float(stored["strength"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    return (photos, strength) if photos.shape == shape and photos.dtype == np.uint8 else None

@@ -1,0 +1,1 @@
+"""ONNX, for ONNX Runtime on servers, phones and in browsers."""

@@ -1,1 +1,0 @@
-"""One module per target; every module here is imported and registers itself."""

@@ -1,0 +1,58 @@
+"""Projected gradient descent on one photo: what a defender replaces by a forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from rid_core.attacks.chance import Chance
+from rid_core.budget import Budget
+
+Loss = Callable[[Tensor], Tensor]
+"""Protected batch [B, 3, H, W] in [0, 1] -> loss of each image, [B], lower is better."""
+
+
+def pgd(
+    image: Tensor,
+    loss: Loss,
+    budget: Budget,
+    *,
+    steps: int = 40,
+    step: float = 1 / 8,
+    last_step: float | None = None,
+    momentum: float | None = None,
+    start: Tensor | None = None,
+    chance: Chance | None = None,
+) -> Tensor:
+    """Minimise ``loss`` over perturbations within ``budget`` (Madry et al., arXiv 1706.06083).
+
+    Args:
+        image: [B, 3, H, W] in [0, 1].
+        loss: what to minimise.
+        budget: the bound, in every colour value.
+        steps: sign-gradient steps.
+        step: size of a step as a share of the bound.
+        last_step: the share to which it falls, linearly; None for no change.
+        momentum: of the gradients, each divided by its mean absolute value first (MI-FGSM, Dong
+            et al., arXiv 1710.06081); None for none.
+        start: unit perturbation to begin with; by default random within the bound.
+        chance: of the random start; seed 0 for every photo by default.
+
+    Returns:
+        Unit perturbation in [-1, 1], same shape.
+    """
+    if start is None:
+        start = (chance or Chance([0] * len(image))).start(image)
+    unit, velocity = start.detach(), torch.zeros_like(image)
+    for number in range(steps):
+        unit.requires_grad_(True)
+        (gradient,) = torch.autograd.grad(loss(budget.apply(image, unit)).sum(), unit)
+        if momentum is not None:
+            size = gradient.abs().mean(dim=(1, 2, 3), keepdim=True)
+            velocity = momentum * velocity + gradient / size.clamp_min(1e-12)
+            gradient = velocity
+        share = step if last_step is None else step + (last_step - step) * number / steps
+        unit = (unit.detach() - share * gradient.sign()).clamp(-1, 1)
+    return unit.detach()

@@ -1,0 +1,1 @@
+"""Photos as files and as pixels: read, write, scale, cut into tiles, compare."""
