@@ -135,7 +135,8 @@ def test_ranges_and_biases_arrive_in_the_file(kind: str, small: Any) -> None:
     model = quantizer.build()
     assert made.figures(quantizer, model)["delta_sqnr_db"] < sound - 3
     rows = quantizer.errors(model, made.images[:1])
-    assert max(rows, key=lambda row: row.added).name in ("leave.conv", "to_image.conv")
+    worst = max(rows, key=lambda row: row.added)  # the sum that is rounded, or its reader
+    assert worst.kind.upper() == "ADD" or worst.name in ("leave.conv", "to_image.conv")
     means = {name: 30 * mean for name, mean in grids.means.items()}
     assert made.db("int8", grids=dataclasses.replace(grids, means=means)) < sound - 1
 
