@@ -15,7 +15,7 @@ import pytest
 from rid_core.artifact import Check, Parity, read_metadata
 from rid_core.budget import Budget
 from rid_export import plots
-from rid_export.layers import LayerError, QuantizationReport
+from rid_export.layers import LayerError
 from rid_export.page import Shown, Story, render
 from rid_export.report import Result
 
