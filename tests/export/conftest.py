@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +14,28 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # a converter's own process imports broken_targets
 sys.path.insert(0, str(Path(__file__).parents[1] / "photos"))  # for mutate
+
+
+Call = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+    """``call("inspect", path)`` runs ``rid-export`` in this process, as a program."""
+    from rid_export.cli import main
+
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["rid-export", *map(str, arguments)])
+        capsys.readouterr()
+        handler = signal.getsignal(signal.SIGTERM)
+        with pytest.raises(SystemExit) as stop:
+            main()
+        signal.signal(signal.SIGTERM, handler)
+        shown = capsys.readouterr()
+        code = int(stop.value.code or 0)
+        return subprocess.CompletedProcess(arguments, code, shown.out, shown.err)
+
+    return run
 
 
 @pytest.fixture(scope="session")

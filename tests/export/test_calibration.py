@@ -59,12 +59,12 @@ def test_noise_is_refused_unless_asked_for_and_then_unfit() -> None:
     assert calibration_data_for(spec, None).unfit == "calibrated on noise"
 
 
-def test_material_survives_files(tmp_path: Path) -> None:
+def test_calibration_data_survive_files(tmp_path: Path) -> None:
     made = make_calibration(None, 3, 32)
-    material = CalibrationData(made.images[:2], made.images, made.digest, made.unfit)
-    material.save(tmp_path)
+    data = CalibrationData(made.images[:2], made.images, made.digest, made.unfit)
+    data.save(tmp_path)
     loaded = CalibrationData.load(tmp_path)
-    assert loaded.calibration is not None
-    assert np.array_equal(loaded.calibration, made.images)
+    assert loaded.images is not None
+    assert np.array_equal(loaded.images, made.images)
     assert np.array_equal(loaded.portraits, made.images[:2])
     assert (loaded.digest, loaded.unfit) == (made.digest, None)

@@ -125,12 +125,12 @@ def test_converters_get_the_images_that_they_need(prepared: Preparation) -> None
     read = CalibrationData.load(calibrated)
     made = prepared.calibration(INT8)
     assert made is not None
-    assert read.calibration is not None
-    assert np.array_equal(read.calibration, made.images)
+    assert read.images is not None
+    assert np.array_equal(read.images, made.images)
     assert read.digest == made.digest
     wanted = [image * 255 for image in prepared.portraits(INT8).images]
     np.testing.assert_allclose(read.portraits, wanted, atol=1e-3)
-    assert CalibrationData.load(plain).calibration is None
+    assert CalibrationData.load(plain).images is None
 
 
 def test_noise_is_handed_on_as_unfit(prepared: Preparation) -> None:
