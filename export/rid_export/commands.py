@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rid_core.artifact import ArtifactMetadata
     from rid_export.doctor import Diagnosis
     from rid_export.lint import Finding
-    from rid_export.loading import Comparison, LoadedDefender
+    from rid_export.loading import DefenderComparison, LoadedDefender
 
 SCHEMA = 1
 """Of what ``--json`` prints."""
@@ -274,7 +274,7 @@ def _side(loaded: LoadedDefender) -> dict[str, Any]:
     return {"file": str(loaded.path), "bytes": loaded.size, "runtime": loaded.runner.name} | side
 
 
-def _compare_rows(found: Comparison) -> list[tuple[str, str]]:
+def _compare_rows(found: DefenderComparison) -> list[tuple[str, str]]:
     rows = []
     for name, side in (("A", found.first), ("B", found.second)):
         about = f"{side.kind}, {side.size / 1e6:.2f} MB, {side.preset}, {side.levels} levels"

@@ -23,7 +23,7 @@ _CORE = ("torch", "numpy", "safetensors", "Pillow", "click")
 
 
 @dataclass(frozen=True)
-class Package:
+class Distribution:
     """A distribution that a target needs.
 
     Attributes:
@@ -61,7 +61,7 @@ class Diagnosis:
     """
 
     target: str
-    packages: tuple[Package, ...]
+    packages: tuple[Distribution, ...]
     problem: str | None = None
     remedy: str | None = None
 
@@ -154,10 +154,11 @@ def _import_problem(modules: tuple[str, ...]) -> str | None:
     return f"installed, but importing it fails: {reason}"
 
 
-def _packages(names: tuple[str, ...]) -> tuple[Package, ...]:
+def _packages(names: tuple[str, ...]) -> tuple[Distribution, ...]:
     needed = _requirements()
     return tuple(
-        Package(name, _version(name), needed.get(canonicalize_name(name), "")) for name in names
+        Distribution(name, _version(name), needed.get(canonicalize_name(name), ""))
+        for name in names
     )
 
 

@@ -140,7 +140,7 @@ def _load_checkpoint(path: Path) -> LoadedDefender:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class DefenderComparison:
     """Two defenders and how far their perturbations are apart.
 
     Attributes:
@@ -163,7 +163,7 @@ class Comparison:
         return self.delta.max_error * self.first.levels
 
 
-def compare_files(first: str | Path, second: str | Path) -> Comparison:
+def compare_files(first: str | Path, second: str | Path) -> DefenderComparison:
     """Run both on the gate's portraits.
 
     Args:
@@ -182,7 +182,7 @@ def compare_files(first: str | Path, second: str | Path) -> Comparison:
         [loaded.runner.run(image)["delta"] for image in portraits] for loaded in (one, other)
     )
     worst = compare_worst(truth, measured, 1 / one.levels)
-    return Comparison(one, other, resolution, len(portraits), worst)
+    return DefenderComparison(one, other, resolution, len(portraits), worst)
 
 
 def _common_size(one: LoadedDefender, other: LoadedDefender) -> int:

@@ -118,7 +118,7 @@ def equalized(defender: Defender, images: Iterable[np.ndarray]) -> Defender:
 
 
 @dataclass
-class _Seen:
+class _ChannelRange:
     """Of one tensor, by channel.
 
     Attributes:
@@ -132,8 +132,8 @@ class _Seen:
     weight: Tensor
 
 
-def _look(network: Defender, images: Iterable[np.ndarray]) -> dict[str, _Seen]:
-    found: dict[str, _Seen] = {}
+def _look(network: Defender, images: Iterable[np.ndarray]) -> dict[str, _ChannelRange]:
+    found: dict[str, _ChannelRange] = {}
     random = torch.Generator().manual_seed(0)
     for number, image in enumerate(images):
         if number == _IMAGES:
@@ -149,11 +149,11 @@ def _look(network: Defender, images: Iterable[np.ndarray]) -> dict[str, _Seen]:
                 before = found[name]
                 low, high = torch.maximum(before.low, low), torch.maximum(before.high, high)
                 weight = before.weight + weight
-            found[name] = _Seen(low, high, weight)
+            found[name] = _ChannelRange(low, high, weight)
     return found
 
 
-def _least_noise(tensors: list[_Seen]) -> Tensor:
+def _least_noise(tensors: list[_ChannelRange]) -> Tensor:
     """Scale of every channel, the largest 1: what the tensors' values are divided by."""
     low, high, weight = (
         torch.stack([getattr(seen, field) for seen in tensors])

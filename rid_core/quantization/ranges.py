@@ -18,7 +18,7 @@ _FINE = np.linspace(-0.08, 0.08, 5)
 
 
 @dataclass
-class _Seen:
+class _Samples:
     low: float = 0.0
     high: float = 0.0
     total: np.ndarray | float = 0.0
@@ -33,7 +33,7 @@ class RangeCollector:
     """
 
     def __init__(self) -> None:
-        self._seen: dict[str, _Seen] = {}
+        self._seen: dict[str, _Samples] = {}
         self._random = np.random.default_rng(0)
 
     def add(
@@ -48,7 +48,7 @@ class RangeCollector:
             weights: what a squared error of each value counts, same shape; all the same if None.
         """
         flat = values.reshape(-1)
-        seen = self._seen.setdefault(name, _Seen())
+        seen = self._seen.setdefault(name, _Samples())
         others = tuple(axis for axis in range(values.ndim) if axis != channel % values.ndim)
         seen.total = seen.total + values.mean(axis=others, dtype=np.float64)
         seen.low, seen.high = min(seen.low, float(flat.min())), max(seen.high, float(flat.max()))

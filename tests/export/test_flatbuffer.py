@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rid_core.errors import RidError
-from rid_export.backends.litert.graph import Graph, read_model, write_model
+from rid_export.backends.litert.graph import TFLiteGraph, read_model, write_model
 from rid_export.backends.litert.runner import TFLiteRunner
 from rid_export.quantization import images_of
 
@@ -16,12 +16,12 @@ pytestmark = pytest.mark.slow  # converts the tiny network
 
 
 @pytest.fixture
-def graph(small_tflite: Any) -> Graph:
+def graph(small_tflite: Any) -> TFLiteGraph:
     """Of the tiny network, read anew."""
-    return Graph(read_model(small_tflite[1]))
+    return TFLiteGraph(read_model(small_tflite[1]))
 
 
-def first(graph: Graph, kind: str) -> Any:
+def first(graph: TFLiteGraph, kind: str) -> Any:
     return next(operator for operator in graph.operators if graph.kind(operator) == kind)
 
 
@@ -43,7 +43,7 @@ def test_a_file_survives_reading_and_writing(small_tflite: Any, small_images: An
 
 
 def test_a_changed_weight_arrives_in_the_outputs(
-    graph: Graph, small_tflite: Any, small_images: Any
+    graph: TFLiteGraph, small_tflite: Any, small_images: Any
 ) -> None:
     """A planted fault: were weights copied from elsewhere, editing would do nothing."""
     weight = int(first(graph, "CONV_2D").inputs[1])
@@ -54,7 +54,7 @@ def test_a_changed_weight_arrives_in_the_outputs(
 
 
 def test_weights_behind_the_flatbuffer_are_read(
-    graph: Graph, small_tflite: Any, small_images: Any
+    graph: TFLiteGraph, small_tflite: Any, small_images: Any
 ) -> None:
     """Files above 2 GB keep their buffers behind the flatbuffer, by offset and size."""
     weight = int(first(graph, "CONV_2D").inputs[1])
@@ -64,14 +64,14 @@ def test_weights_behind_the_flatbuffer_are_read(
     buffer.data, buffer.offset, buffer.size = None, 1 << 20, value.nbytes
     buffer.offset = len(write_model(graph.model))  # an offset of another value is no longer
     data = write_model(graph.model) + value.tobytes()
-    again = Graph(read_model(data))
+    again = TFLiteGraph(read_model(data))
     read = again.constant(weight)
     assert read is not None
     assert np.array_equal(read, value)
     assert same_outputs(small_tflite[1], write_model(again.model), small_images)
 
 
-def test_weights_are_aligned_and_equal_ones_are_stored_once(graph: Graph) -> None:
+def test_weights_are_aligned_and_equal_ones_are_stored_once(graph: TFLiteGraph) -> None:
     from ai_edge_litert import schema_py_generated as schema
 
     large = np.random.default_rng(0).integers(0, 256, 100_003, np.uint8)
@@ -96,7 +96,7 @@ def test_what_is_no_model_is_not_read(data: bytes) -> None:
         read_model(data)
 
 
-def test_operators_and_tensors_are_described(graph: Graph) -> None:
+def test_operators_and_tensors_are_described(graph: TFLiteGraph) -> None:
     operator = graph.operators[0]
     assert graph.kind(operator) == "CONV_2D"
     image, weight = int(operator.inputs[0]), int(operator.inputs[1])
@@ -110,7 +110,7 @@ def test_operators_and_tensors_are_described(graph: Graph) -> None:
     assert graph.constant(int(eps)) == pytest.approx(6 / 255)
 
 
-def test_old_files_keep_the_operator_in_the_older_field(graph: Graph) -> None:
+def test_old_files_keep_the_operator_in_the_older_field(graph: TFLiteGraph) -> None:
     operator = graph.operators[0]
     code = graph.model.operatorCodes[operator.opcodeIndex]
     assert code.builtinCode == code.deprecatedBuiltinCode != 0
@@ -119,7 +119,7 @@ def test_old_files_keep_the_operator_in_the_older_field(graph: Graph) -> None:
         assert graph.kind(operator) == "CONV_2D"
 
 
-def test_a_tensor_is_added_like_another(graph: Graph) -> None:
+def test_a_tensor_is_added_like_another(graph: TFLiteGraph) -> None:
     image = graph.end("image")
     shape = np.array([1, 2], np.int32)
     added = graph.add_tensor("more", image, shape=shape)
@@ -131,7 +131,7 @@ def test_a_tensor_is_added_like_another(graph: Graph) -> None:
         graph.add_tensor("more", image, colour=1)
 
 
-def test_operator_codes_are_reused(graph: Graph) -> None:
+def test_operator_codes_are_reused(graph: TFLiteGraph) -> None:
     codes = graph.model.operatorCodes
     known = len(codes)
     assert codes[graph.opcode("CONV_2D")].version >= 1
@@ -144,13 +144,13 @@ def test_operator_codes_are_reused(graph: Graph) -> None:
     assert graph.kind(large) == "SIGN"
 
 
-def test_ends_are_found_by_name(graph: Graph) -> None:
+def test_ends_are_found_by_name(graph: TFLiteGraph) -> None:
     assert [graph.name(graph.end(name)) for name in ("image", "delta")] == ["image", "delta"]
     with pytest.raises(RidError, match="no input or output called mask"):
         graph.end("mask")
 
 
-def test_the_trunk_is_what_an_output_depends_on(graph: Graph) -> None:
+def test_the_trunk_is_what_an_output_depends_on(graph: TFLiteGraph) -> None:
     kinds = [graph.kind(operator) for operator in graph.operators]
     trunk = graph.trunk("delta")
     assert trunk == sorted(trunk)
@@ -161,7 +161,9 @@ def test_the_trunk_is_what_an_output_depends_on(graph: Graph) -> None:
     assert graph.trunk("delta") == [index + 1 for index in trunk]
 
 
-def test_what_nothing_names_is_left_out(graph: Graph, small_tflite: Any, small_images: Any) -> None:
+def test_what_nothing_names_is_left_out(
+    graph: TFLiteGraph, small_tflite: Any, small_images: Any
+) -> None:
     before = len(write_model(graph.model))
     weight = int(first(graph, "CONV_2D").inputs[1])
     value = graph.constant(weight)

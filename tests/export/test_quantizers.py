@@ -198,9 +198,9 @@ def test_weights_stay_in_float_until_the_gate_holds(
 
 
 def tflite_graph(made: Small, *floats: str) -> Any:
-    from rid_export.backends.litert.graph import Graph, read_model
+    from rid_export.backends.litert.graph import TFLiteGraph, read_model
 
-    return Graph(read_model(made.quantizer("int8").build(frozenset(floats))))
+    return TFLiteGraph(read_model(made.quantizer("int8").build(frozenset(floats))))
 
 
 def test_tflite_int8_is_quantized_up_to_delta_and_the_head_is_float(small: Any) -> None:

@@ -77,9 +77,9 @@ def reference(small_checkpoint: Path) -> Any:
 
 def spoil(path: Path, copy: Path, edit: Callable[[Any], None]) -> Path:
     """A copy with another network, whose metadata is sealed anew."""
-    from rid_export.backends.litert.graph import Graph, read_model, write_model
+    from rid_export.backends.litert.graph import TFLiteGraph, read_model, write_model
 
-    graph = Graph(read_model(path.read_bytes()))
+    graph = TFLiteGraph(read_model(path.read_bytes()))
     edit(graph)
     copy.write_bytes(write_model(graph.model))
     seal(copy, read_metadata(copy))

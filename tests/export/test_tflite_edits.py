@@ -12,7 +12,7 @@ import pytest
 
 from rid_core.errors import RidError
 from rid_export.backends.litert import edits
-from rid_export.backends.litert.graph import Graph, name_layers, read_model, write_model
+from rid_export.backends.litert.graph import TFLiteGraph, name_layers, read_model, write_model
 from rid_export.backends.litert.runner import TFLiteRunner
 from rid_export.quantization import images_of
 
@@ -26,8 +26,8 @@ def raw(small_tflite: Any, small_checkpoint: Path) -> bytes:
 
 
 @pytest.fixture
-def graph(raw: bytes) -> Graph:
-    return Graph(read_model(raw))
+def graph(raw: bytes) -> TFLiteGraph:
+    return TFLiteGraph(read_model(raw))
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +40,15 @@ def image(small_images: Any) -> np.ndarray:
     return next(images_of(small_images[0]))
 
 
-def outputs(graph: Graph, image: np.ndarray) -> dict[str, np.ndarray]:
+def outputs(graph: TFLiteGraph, image: np.ndarray) -> dict[str, np.ndarray]:
     return TFLiteRunner(write_model(graph.model), keep=False).outputs(image)
 
 
-def kinds(graph: Graph) -> Counter[str]:
+def kinds(graph: TFLiteGraph) -> Counter[str]:
     return Counter(graph.kind(operator) for operator in graph.operators)
 
 
-def codes_of_places(graph: Graph) -> list[Any]:
+def codes_of_places(graph: TFLiteGraph) -> list[Any]:
     """Additions of a constant map."""
     found = []
     for operator in graph.operators:
@@ -58,7 +58,9 @@ def codes_of_places(graph: Graph) -> list[Any]:
     return found
 
 
-def keeps_the_outputs(graph: Graph, image: np.ndarray, edit: Callable[[Graph], object]) -> None:
+def keeps_the_outputs(
+    graph: TFLiteGraph, image: np.ndarray, edit: Callable[[TFLiteGraph], object]
+) -> None:
     before = outputs(graph, image)
     edit(graph)
     after = outputs(graph, image)
@@ -70,7 +72,7 @@ def keeps_the_outputs(graph: Graph, image: np.ndarray, edit: Callable[[Graph], o
 # -- sums of places -------------------------------------------------------------------------------
 
 
-def test_sums_of_places_are_split(graph: Graph, image: np.ndarray) -> None:
+def test_sums_of_places_are_split(graph: TFLiteGraph, image: np.ndarray) -> None:
     folded = codes_of_places(graph)
     bent = [int(op.builtinOptions.fusedActivationFunction) for op in folded]
     size = len(write_model(graph.model))
@@ -91,7 +93,7 @@ def spoil_a_cell(value: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("fault", ["no sum", "used twice"])
-def test_other_constants_are_left_alone(fault: str, graph: Graph) -> None:
+def test_other_constants_are_left_alone(fault: str, graph: TFLiteGraph) -> None:
     every = codes_of_places(graph)
     for operator in every:
         x, constant = (int(t) for t in operator.inputs)
@@ -110,7 +112,7 @@ def test_other_constants_are_left_alone(fault: str, graph: Graph) -> None:
 # -- names ----------------------------------------------------------------------------------------
 
 
-def test_layers_are_called_by_their_modules(graph: Graph, weights: Any) -> None:
+def test_layers_are_called_by_their_modules(graph: TFLiteGraph, weights: Any) -> None:
     name_layers(graph, weights)
     names = [graph.name(index) for index in range(len(graph.tensors))]
     assert len(set(names)) == len(names)
@@ -125,7 +127,9 @@ def test_layers_are_called_by_their_modules(graph: Graph, weights: Any) -> None:
         assert np.array_equal(np.sort(stored, axis=None), np.sort(wanted, axis=None)), layer
 
 
-def test_weights_of_no_module_are_called_by_the_layer_before(graph: Graph, weights: Any) -> None:
+def test_weights_of_no_module_are_called_by_the_layer_before(
+    graph: TFLiteGraph, weights: Any
+) -> None:
     known = {name: value for name, value in weights.items() if not name.startswith("enter.")}
     name_layers(graph, known)
     names = {graph.name(index) for index in range(len(graph.tensors))}
@@ -136,7 +140,7 @@ def test_weights_of_no_module_are_called_by_the_layer_before(graph: Graph, weigh
 # -- biases ---------------------------------------------------------------------------------------
 
 
-def test_biases_are_the_networks_own(graph: Graph, image: np.ndarray, weights: Any) -> None:
+def test_biases_are_the_networks_own(graph: TFLiteGraph, image: np.ndarray, weights: Any) -> None:
     """The stem's bias is not zero, and the converter hides it among the codes of places."""
     edits.split_sums(graph)
     name_layers(graph, weights)
@@ -162,7 +166,9 @@ def test_biases_are_the_networks_own(graph: Graph, image: np.ndarray, weights: A
     assert len({graph.tensors[bias].buffer for bias in tensors}) == len(set(tensors)) == len(after)
 
 
-def test_a_bias_that_cannot_be_moved_stays(graph: Graph, image: np.ndarray, weights: Any) -> None:
+def test_a_bias_that_cannot_be_moved_stays(
+    graph: TFLiteGraph, image: np.ndarray, weights: Any
+) -> None:
     """A planted fault: torch's bias of a layer that no constant is added to is another one."""
     name_layers(graph, weights)
     other = weights | {"enter.bias": weights["enter.bias"] + 1}
@@ -172,7 +178,7 @@ def test_a_bias_that_cannot_be_moved_stays(graph: Graph, image: np.ndarray, weig
 # -- shuffles and the clamp -----------------------------------------------------------------------
 
 
-def test_shuffles_become_one_operator_each(graph: Graph, image: np.ndarray) -> None:
+def test_shuffles_become_one_operator_each(graph: TFLiteGraph, image: np.ndarray) -> None:
     before = outputs(graph, image)
     assert edits.shuffle_at_once(graph) == 3
     assert kinds(graph)["DEPTH_TO_SPACE"] == 3
@@ -182,7 +188,7 @@ def test_shuffles_become_one_operator_each(graph: Graph, image: np.ndarray) -> N
     assert edits.shuffle_at_once(graph) == 0
 
 
-def test_shuffles_of_int16_stay_as_they_are(graph: Graph) -> None:
+def test_shuffles_of_int16_stay_as_they_are(graph: TFLiteGraph) -> None:
     """LiteRT has no DEPTH_TO_SPACE for them, and refused such files."""
     from ai_edge_litert import schema_py_generated as schema
 
@@ -192,14 +198,14 @@ def test_shuffles_of_int16_stay_as_they_are(graph: Graph) -> None:
     assert edits.shuffle_at_once(graph) == 0
 
 
-def test_another_transpose_is_left_alone(graph: Graph) -> None:
+def test_another_transpose_is_left_alone(graph: TFLiteGraph) -> None:
     (order,) = {int(o.inputs[1]) for o in graph.operators if graph.kind(o) == "TRANSPOSE"}
     graph.tensors[order].buffer = graph.add_buffer(np.array([0, 1, 3, 2], np.int32))
     assert edits.shuffle_at_once(graph) == 0
     assert kinds(graph)["TRANSPOSE"] == 3
 
 
-def test_the_clamp_is_the_same_in_two(graph: Graph, image: np.ndarray) -> None:
+def test_the_clamp_is_the_same_in_two(graph: TFLiteGraph, image: np.ndarray) -> None:
     before = outputs(graph, image)
     assert edits.clamp_in_two(graph) == 1
     assert not kinds(graph)["RELU_0_TO_1"]
@@ -211,7 +217,7 @@ def test_the_clamp_is_the_same_in_two(graph: Graph, image: np.ndarray) -> None:
         assert protected.max() <= 1
 
 
-def test_a_clamp_whose_sum_is_read_elsewhere_is_left_alone(graph: Graph) -> None:
+def test_a_clamp_whose_sum_is_read_elsewhere_is_left_alone(graph: TFLiteGraph) -> None:
     """A planted fault: with a ReLU in the sum, its other reader would get another value."""
     clamp = next(o for o in graph.operators if graph.kind(o) == "RELU_0_TO_1")
     total = int(clamp.inputs[0])
@@ -221,7 +227,7 @@ def test_a_clamp_whose_sum_is_read_elsewhere_is_left_alone(graph: Graph) -> None
     assert write_model(graph.model) == before
 
 
-def test_a_shuffle_whose_inside_is_read_elsewhere_is_left_alone(graph: Graph) -> None:
+def test_a_shuffle_whose_inside_is_read_elsewhere_is_left_alone(graph: TFLiteGraph) -> None:
     """A planted fault: that reader would lose its input."""
     for operator in list(graph.operators):
         if graph.kind(operator) == "TRANSPOSE":
@@ -255,11 +261,11 @@ def test_a_transformer_keeps_its_outputs(
     transformer: tuple[bytes, dict[str, np.ndarray]], image: np.ndarray
 ) -> None:
     data, state = transformer
-    graph = Graph(read_model(data))
+    graph = TFLiteGraph(read_model(data))
     ranks = {len(graph.shape(tensor)) for tensor in range(len(graph.tensors))}
     assert ranks >= {1, 2, 3, 4, 5}, "the converter no longer makes what this test is about"
 
-    def all_edits(graph: Graph) -> None:
+    def all_edits(graph: TFLiteGraph) -> None:
         edits.split_sums(graph)
         name_layers(graph, state)
         edits.own_biases(graph, state)
@@ -274,7 +280,7 @@ def test_a_transformer_keeps_its_outputs(
 
 
 @pytest.mark.parametrize("rank", [0, 1, 2, 3, 5, 6])
-def test_edits_leave_other_ranks_alone(rank: int, graph: Graph, weights: Any) -> None:
+def test_edits_leave_other_ranks_alone(rank: int, graph: TFLiteGraph, weights: Any) -> None:
     """Every tensor gets another rank; what was a shuffle or a sum of codes is none any more."""
     for index, tensor in enumerate(graph.tensors):
         size = int(np.prod(graph.shape(index)))
@@ -297,7 +303,7 @@ def test_edits_leave_other_ranks_alone(rank: int, graph: Graph, weights: Any) ->
 # -- half precision -------------------------------------------------------------------------------
 
 
-def test_codes_of_places_are_halved(graph: Graph, image: np.ndarray) -> None:
+def test_codes_of_places_are_halved(graph: TFLiteGraph, image: np.ndarray) -> None:
     edits.split_sums(graph)
     maps = len(codes_of_places(graph))
     before, size = outputs(graph, image), len(write_model(graph.model))
@@ -313,7 +319,7 @@ def test_codes_of_places_are_halved(graph: Graph, image: np.ndarray) -> None:
 # -- ends -----------------------------------------------------------------------------------------
 
 
-def test_bytes_at_the_ends(graph: Graph, image: np.ndarray) -> None:
+def test_bytes_at_the_ends(graph: TFLiteGraph, image: np.ndarray) -> None:
     before = outputs(graph, image)
     edits.bytes_at_the_ends(graph)
     types = {name: graph.dtype(graph.end(name)).name for name in ("image", "protected", "delta")}
@@ -323,7 +329,7 @@ def test_bytes_at_the_ends(graph: Graph, image: np.ndarray) -> None:
     assert np.abs(after["protected"] - before["protected"] * 255).max() <= 0.51
 
 
-def test_bytes_at_the_ends_without_protected(graph: Graph) -> None:
+def test_bytes_at_the_ends_without_protected(graph: TFLiteGraph) -> None:
     """Exported with ``delta`` alone."""
     (signature,) = graph.model.signatureDefs
     signature.outputs = [e for e in signature.outputs if e.name not in ("protected", b"protected")]
@@ -332,7 +338,7 @@ def test_bytes_at_the_ends_without_protected(graph: Graph) -> None:
     assert kinds(graph)["QUANTIZE"] == 0
 
 
-def with_integer_end(graph: Graph) -> int:
+def with_integer_end(graph: TFLiteGraph) -> int:
     """Let the signature name an integer tensor, as ai-edge-quantizer leaves it; that tensor."""
     from ai_edge_litert import schema_py_generated as schema
 
@@ -344,7 +350,7 @@ def with_integer_end(graph: Graph) -> int:
     return stored
 
 
-def test_outputs_are_repaired(graph: Graph) -> None:
+def test_outputs_are_repaired(graph: TFLiteGraph) -> None:
     delta = graph.end("delta")
     stored = with_integer_end(graph)
     graph.operators.append(graph.new_operator("DEQUANTIZE", [stored], [delta]))
@@ -353,7 +359,7 @@ def test_outputs_are_repaired(graph: Graph) -> None:
     assert [graph.name(delta), graph.name(stored)] == ["delta", "delta.stored"]
 
 
-def test_an_output_that_the_quantizer_lost(graph: Graph) -> None:
+def test_an_output_that_the_quantizer_lost(graph: TFLiteGraph) -> None:
     with_integer_end(graph)
     with pytest.raises(RidError, match="the quantizer lost the output delta"):
         edits.repair_outputs(graph)

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from rid_core.artifact import read_metadata, seal
 from rid_export import doctor as doctor_module
 from rid_export.cli import main_command
-from rid_export.doctor import Diagnosis, Package, examine
+from rid_export.doctor import Diagnosis, Distribution, examine
 from rid_export.registry import get_target
 
 PROGRAM = [sys.executable, "-c", "from rid_export.cli import main; main()"]
@@ -233,12 +233,12 @@ def test_compare_two_files_and_two_networks(
 
 
 def test_versions() -> None:
-    assert Package("onnx", "1.19.1", ">=1.19").good
-    assert Package("onnx", "1.23.2", ">=1.19").good
-    assert Package("onnx", "2.0.0rc1", ">=1.19").good
-    assert Package("onnx", "0.1", "").good
-    assert not Package("onnx", "1.9", ">=1.19").good
-    assert not Package("onnx", None, ">=1.19").good
+    assert Distribution("onnx", "1.19.1", ">=1.19").good
+    assert Distribution("onnx", "1.23.2", ">=1.19").good
+    assert Distribution("onnx", "2.0.0rc1", ">=1.19").good
+    assert Distribution("onnx", "0.1", "").good
+    assert not Distribution("onnx", "1.9", ">=1.19").good
+    assert not Distribution("onnx", None, ">=1.19").good
 
 
 def test_needs_are_read_from_our_own_distribution() -> None:
@@ -276,7 +276,7 @@ def test_a_package_that_does_not_import(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 @pytest.mark.parametrize(("problem", "code"), [(None, 0), ("onnx is not installed", 1)])
 def test_exit_code(problem: str | None, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    packages = (Package("onnx", None if problem else "1.23", ">=1.19"),)
+    packages = (Distribution("onnx", None if problem else "1.23", ">=1.19"),)
     remedy = "pip install 'onnx>=1.19'" if problem else None
     found = [Diagnosis("onnx", packages, problem, remedy)]
     monkeypatch.setattr(doctor_module, "examine_all", lambda: found)

@@ -47,7 +47,7 @@ class Operation:
 
 
 @dataclass(frozen=True)
-class Graph:
+class MilGraph:
     """The main function: its inputs and their types, operations in order, names of outputs."""
 
     inputs: Mapping[str, TensorType]
@@ -138,7 +138,7 @@ def _operation(proto: Any, package: Package) -> Operation:
     return Operation(proto.type, name, operands, types)
 
 
-def read_graph(package: Package) -> Graph:
+def read_graph(package: Package) -> MilGraph:
     """The package's main function; MilError when there is none or when it is damaged."""
     functions = package.spec.mlProgram.functions
     if "main" not in functions:
@@ -151,4 +151,4 @@ def read_graph(package: Package) -> Graph:
         entry.name: _tensor_type(entry.type, f"input {entry.name!r}") for entry in main.inputs
     }
     operations = tuple(_operation(entry, package) for entry in block.operations)
-    return Graph(inputs, operations, tuple(block.outputs))
+    return MilGraph(inputs, operations, tuple(block.outputs))

@@ -15,7 +15,7 @@ from rid_export.mil.features import (
     read_feature,
     to_tensor,
 )
-from rid_export.mil.graph import Constant, Graph, Operation, read_graph
+from rid_export.mil.graph import Constant, MilGraph, Operation, read_graph
 from rid_export.mil.package import open_package
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class MilProgram:
     """
 
     def __init__(
-        self, path: Path, inputs: Sequence[Feature], outputs: Sequence[Feature], graph: Graph
+        self, path: Path, inputs: Sequence[Feature], outputs: Sequence[Feature], graph: MilGraph
     ) -> None:
         """Used by :meth:`load`: check operations and features, evaluate constants."""
         self.path = path

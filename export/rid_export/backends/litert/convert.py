@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rid_core.artifact import TensorInfo
 from rid_export.backends.litert import edits
-from rid_export.backends.litert.graph import Graph, name_layers, read_model, write_model
+from rid_export.backends.litert.graph import TFLiteGraph, name_layers, read_model, write_model
 from rid_export.metadata import contract_tensors, embed_tflite
 from rid_export.registry import Runner, Target, register_target
 from rid_export.spec import ExportSpec
@@ -65,7 +65,7 @@ class TFLiteTarget(Target):
                 lambda grids: TFLiteQuantizer(exact, spec.precision, grids, weights), graph, spec
             )
         # What follows changes no value, and quantizers and layer reports know the longer spelling.
-        final = Graph(read_model(data))
+        final = TFLiteGraph(read_model(data))
         edits.shuffle_at_once(final)
         edits.clamp_in_two(final)
         if spec.io == "uint8":
@@ -108,7 +108,7 @@ class TFLiteTarget(Target):
 
 def named_model(data: bytes, weights: Mapping[str, np.ndarray]) -> bytes:
     """What the converter wrote, with layers named by modules and biases that are torch's."""
-    graph = Graph(read_model(data))
+    graph = TFLiteGraph(read_model(data))
     edits.split_sums(graph)
     name_layers(graph, weights)
     edits.own_biases(graph, weights)

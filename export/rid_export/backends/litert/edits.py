@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from rid_core.errors import RidError
-from rid_export.backends.litert.graph import Graph
+from rid_export.backends.litert.graph import TFLiteGraph
 
 
-def split_sums(graph: Graph) -> int:
+def split_sums(graph: TFLiteGraph) -> int:
     """Undo the folding of ``x + rows + columns`` into ``x`` plus one large constant.
 
     The converter adds the two broadcast constants, [1, H, 1, C] and [1, 1, W, C], beforehand and
@@ -65,7 +65,7 @@ def split_sums(graph: Graph) -> int:
     return done
 
 
-def own_biases(graph: Graph, weights: Mapping[str, np.ndarray]) -> None:
+def own_biases(graph: TFLiteGraph, weights: Mapping[str, np.ndarray]) -> None:
     """Give every layer the bias that it has in torch, in a tensor of its own.
 
     The converter moves a bias into the constant that is added behind its layer, and lets layers
@@ -113,7 +113,7 @@ def own_biases(graph: Graph, weights: Mapping[str, np.ndarray]) -> None:
         graph.tensors[other].buffer = rest
 
 
-def set_biases(graph: Graph, biases: Mapping[str, np.ndarray]) -> None:
+def set_biases(graph: TFLiteGraph, biases: Mapping[str, np.ndarray]) -> None:
     """Replace the biases of convolutions, by the names of their layers."""
     for operator in graph.operators:
         layer = graph.name(int(operator.outputs[0]))
@@ -123,12 +123,12 @@ def set_biases(graph: Graph, biases: Mapping[str, np.ndarray]) -> None:
                 graph.tensors[bias].buffer = graph.add_buffer(biases[layer])
 
 
-def _readers(graph: Graph, tensor: int) -> list[Any]:
+def _readers(graph: TFLiteGraph, tensor: int) -> list[Any]:
     """Operators that take a tensor."""
     return [operator for operator in graph.operators if tensor in operator.inputs]
 
 
-def shuffle_at_once(graph: Graph) -> int:
+def shuffle_at_once(graph: TFLiteGraph) -> int:
     """Put one DEPTH_TO_SPACE where a shuffle is spelled RESHAPE, TRANSPOSE, RESHAPE.
 
     XNNPACK copies at every RESHAPE, and the last one is as large as the photo. The order of
@@ -169,7 +169,7 @@ def shuffle_at_once(graph: Graph) -> int:
     return done
 
 
-def _block(graph: Graph, source: int, rows: int, result: int) -> int | None:
+def _block(graph: TFLiteGraph, source: int, rows: int, result: int) -> int | None:
     """Side of the squares that channels become, if these tensors' sizes are those of a shuffle.
 
     A shuffle takes [1, H, W, C], moves [H, W, block, C / block] and gives
@@ -187,7 +187,7 @@ def _block(graph: Graph, source: int, rows: int, result: int) -> int | None:
     return block if graph.shape(rows) == moved and after == square else None
 
 
-def clamp_in_two(graph: Graph) -> int:
+def clamp_in_two(graph: TFLiteGraph) -> int:
     """Replace ADD, RELU_0_TO_1 by an ADD that ends in ReLU and a MINIMUM with 1.
 
     XNNPACK has no RELU_0_TO_1: the one operator left to LiteRT's own kernels, which use one thread.
@@ -223,7 +223,7 @@ def clamp_in_two(graph: Graph) -> int:
     return done
 
 
-def half_constants(graph: Graph) -> int:
+def half_constants(graph: TFLiteGraph) -> int:
     """Store the float maps that are added, the codes of rows and columns, in half precision.
 
     They are made float32 when the file is loaded, as half-precision weights are; what is lost is 60
@@ -252,7 +252,7 @@ def half_constants(graph: Graph) -> int:
     return len(fresh)
 
 
-def repair_outputs(graph: Graph) -> None:
+def repair_outputs(graph: TFLiteGraph) -> None:
     """Let the signature name the float tensors that the graph really gives.
 
     ai-edge-quantizer puts a DEQUANTIZE behind an output that it quantized, but leaves the signature
@@ -280,7 +280,7 @@ def repair_outputs(graph: Graph) -> None:
             graph.tensors[stored].name = f"{graph.name(stored)}.stored".encode()
 
 
-def bytes_at_the_ends(graph: Graph) -> None:
+def bytes_at_the_ends(graph: TFLiteGraph) -> None:
     """Make ``image`` and ``protected`` uint8 tensors of scale 1/255; ``delta`` stays float32.
 
     A DEQUANTIZE at the front and a QUANTIZE at the end: 0..255 are whole 8-bit levels, and nothing

@@ -83,7 +83,7 @@ def write_model(model: Any) -> bytes:
     return bytes(builder.Output())
 
 
-class Graph:
+class TFLiteGraph:
     """The one subgraph of a model, seen as a graph.
 
     Attributes:
@@ -226,7 +226,7 @@ def _fingerprint(value: np.ndarray) -> bytes:
     return hashlib.sha256(np.sort(value.astype(np.float32), axis=None).tobytes()).digest()
 
 
-def name_layers(graph: Graph, weights: Mapping[str, np.ndarray]) -> None:
+def name_layers(graph: TFLiteGraph, weights: Mapping[str, np.ndarray]) -> None:
     """Call every tensor by the module it belongs to.
 
     Converters name tensors after the whole path of Python classes, ambiguously where a module was
@@ -282,7 +282,7 @@ def name_layers(graph: Graph, weights: Mapping[str, np.ndarray]) -> None:
         graph.tensors[tensor].name = name.encode()
 
 
-def steps(graph: Graph) -> list[Step]:
+def steps(graph: TFLiteGraph) -> list[Step]:
     """The operators on the way to ``delta``, in order; tensors are named by :func:`name_layers`."""
     found = []
     for index in graph.trunk("delta"):

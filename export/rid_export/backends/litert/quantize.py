@@ -28,7 +28,7 @@ import numpy as np
 
 from rid_core.quantization.grids import Grids
 from rid_export.backends.litert import edits
-from rid_export.backends.litert.graph import Graph, read_model, steps, write_model
+from rid_export.backends.litert.graph import TFLiteGraph, read_model, steps, write_model
 from rid_export.backends.litert.runner import TFLiteRunner
 from rid_export.layers import Activations
 from rid_export.quantization import Predict, Quantizer
@@ -44,7 +44,7 @@ class TFLiteQuantizer(Quantizer[bytes]):
         self, data: bytes, precision: str, grids: Grids | None, weights: Mapping[str, np.ndarray]
     ) -> None:
         """Look at a model whose tensors are named by :func:`name_layers`."""
-        self.graph = Graph(read_model(data))
+        self.graph = TFLiteGraph(read_model(data))
         super().__init__(data, precision, steps(self.graph), grids, weights)
 
     def build(self, float_layers: frozenset[str] = frozenset()) -> bytes:
@@ -53,7 +53,7 @@ class TFLiteQuantizer(Quantizer[bytes]):
 
         corrected = self.exact
         if self.grids is not None:
-            graph = Graph(read_model(self.exact))
+            graph = TFLiteGraph(read_model(self.exact))
             edits.set_biases(graph, self.biases(float_layers))
             corrected = write_model(graph.model)
         recipe = quantizer.Quantizer(corrected)
@@ -71,7 +71,7 @@ class TFLiteQuantizer(Quantizer[bytes]):
             for name, grid in self.ranges.items()
         }
         result = recipe.quantize(ranges or None, enable_progress_report=False)
-        quantized = Graph(read_model(bytes(result.quantized_model)))
+        quantized = TFLiteGraph(read_model(bytes(result.quantized_model)))
         edits.repair_outputs(quantized)
         edits.half_constants(quantized)
         return write_model(quantized.model)
