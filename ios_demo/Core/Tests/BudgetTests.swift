@@ -22,7 +22,7 @@ final class BudgetTests: XCTestCase {
         }
         let pixels = [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
         XCTAssertEqual(SHA256.hex(pixels), document.image.rgb_sha256)
-        let image = document.places.map { pixels[$0] }
+        let image = document.positions.map { pixels[$0] }
         let budget = try Budget(levels: document.levels)
         XCTAssertEqual(try budget.apply(document.deltaValues, to: image), document.protectedLevels)
     }

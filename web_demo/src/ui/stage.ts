@@ -1,6 +1,6 @@
 /** The picture: original and protected on either side of a divide, as a whole or pixel by pixel. */
 
-import type { Size } from "../core/cover.ts";
+import type { Size } from "../core/tiling.ts";
 import type { Region, Views } from "../protocol.ts";
 import { element } from "./dom.ts";
 

@@ -38,13 +38,13 @@ export function changeFacts(verdict: Verdict, levels: number): [string, string][
 /** What is said of an opened photo. */
 export function photoFacts(photo: Opened, model: ModelInfo): [string, string][] {
   const { timing } = photo;
-  const squares = timing.squares === 1 ? "" : ` × ${timing.squares} squares`;
+  const tiles = timing.tiles === 1 ? "" : ` × ${timing.tiles} tiles`;
   return [
     ["Size", `${photo.size.width} × ${photo.size.height}`],
     ...changeFacts(photo.verdict, model.levels),
     ["Opening the file", duration(timing.decode)],
-    ["Network", `${duration(timing.network)}${squares}`],
-    ["Scaling and adding", duration(timing.protect - timing.network * timing.squares)],
+    ["Network", `${duration(timing.network)}${tiles}`],
+    ["Scaling and adding", duration(timing.protect - timing.network * timing.tiles)],
     ["Runtime", `${model.runtime}, ${count(model.threads, "thread").replace(" ", NO_BREAK)}`],
     ["Model", `${model.preset} ${model.precision}, ${model.weights}`],
   ];

@@ -18,8 +18,8 @@ export class OnnxDefender implements Defender {
   readonly levels: number;
   readonly runtime = `onnxruntime-web ${ort.env.versions.web ?? ""}`;
   readonly threads = ort.env.wasm.numThreads ?? 1;
-  /** Milliseconds that each square took, since the last {@link forget}. */
-  readonly laps: number[] = [];
+  /** Milliseconds that each tile took, since the last {@link forget}. */
+  readonly tileTimes: number[] = [];
 
   private constructor(
     readonly metadata: ModelMetadata,
@@ -30,7 +30,7 @@ export class OnnxDefender implements Defender {
   }
 
   /**
-   * Fetch a model, check it and run it once on a grey square.
+   * Fetch a model, check it and run it once on a grey tile.
    *
    * @throws RidError missing, damaged, foreign, or refused by the runtime.
    */
@@ -56,12 +56,12 @@ export class OnnxDefender implements Defender {
 
   /** Drop the times measured so far. */
   forget(): void {
-    this.laps.length = 0;
+    this.tileTimes.length = 0;
   }
 
-  async perturb(square: Field): Promise<Field> {
+  async perturb(tile: Field): Promise<Field> {
     const shape = [1, 3, this.side, this.side];
-    const image = new ort.Tensor("float32", toPlanar(square), shape);
+    const image = new ort.Tensor("float32", toPlanar(tile), shape);
     const begin = performance.now();
     let outputs: ort.InferenceSession.ReturnType;
     try {
@@ -69,7 +69,7 @@ export class OnnxDefender implements Defender {
     } catch (error) {
       throw new RidError(`The model failed on this photo (${brief(error)}).`);
     }
-    this.laps.push(performance.now() - begin);
+    this.tileTimes.push(performance.now() - begin);
     const delta = outputs["delta"]!;
     const field = fromPlanar(delta.data as Float32Array, this.side, this.side);
     delta.dispose();

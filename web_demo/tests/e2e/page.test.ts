@@ -99,7 +99,7 @@ describe("a bad model is said in words", () => {
   });
 });
 
-/** Latency of one square and processor time of one photo, over several uploads. */
+/** Latency of one tile and processor time of one photo, over several uploads. */
 async function measure(on: Page, name: string): Promise<void> {
   const network: string[] = [];
   const processor: number[] = [];

@@ -117,11 +117,11 @@ def golden(model: Path, result: Path) -> dict[str, object]:
 
 def main(command: str, *paths: str) -> None:
     """Run one of the commands in the docstring of this file."""
-    places = [Path(path) for path in paths]
+    files = [Path(path) for path in paths]
     if command == "photos":
-        photos(*places)
+        photos(*files)
     else:
-        print(json.dumps({"compare": compare, "golden": golden}[command](*places)))
+        print(json.dumps({"compare": compare, "golden": golden}[command](*files)))
 
 
 if __name__ == "__main__":
