@@ -66,7 +66,7 @@ export interface Saved {
 
 /** What the page can ask for, with the answers. */
 export interface Operations {
-  load: { ask: { url: string }; answer: ModelInfo };
+  load: { ask: { file: Uint8Array<ArrayBuffer> }; answer: ModelInfo };
   /** `longest`: of the views, in pixels. */
   open: { ask: { file: Blob; longest: number }; answer: Opened };
   crop: { ask: { region: Region }; answer: Views };

@@ -30,12 +30,12 @@ export class OnnxDefender implements Defender {
   }
 
   /**
-   * Fetch a model, check it and run it once on a grey tile.
+   * Check a model and run it once on a grey tile.
    *
-   * @throws RidError missing, damaged, foreign, or refused by the runtime.
+   * @param file the whole .onnx file.
+   * @throws RidError damaged, foreign, or refused by the runtime.
    */
-  static async load(url: string): Promise<OnnxDefender> {
-    const file = await fetchModel(url);
+  static async load(file: Uint8Array<ArrayBuffer>): Promise<OnnxDefender> {
     const metadata = await readModel(file);
     // Threads need memory shared between workers, which browsers give isolated pages only.
     ort.env.wasm.numThreads = crossOriginIsolated
@@ -75,21 +75,6 @@ export class OnnxDefender implements Defender {
     delta.dispose();
     return field;
   }
-}
-
-async function fetchModel(url: string): Promise<Uint8Array<ArrayBuffer>> {
-  let response: Response;
-  try {
-    response = await fetch(url);
-  } catch {
-    throw new RidError("The model could not be loaded. Are you offline? Reload when connected.");
-  }
-  if (!response.ok) {
-    throw new RidError(
-      `The model is missing on this server (${response.status}); build the page again.`,
-    );
-  }
-  return new Uint8Array(await response.arrayBuffer());
 }
 
 function absolute(url: string): string {

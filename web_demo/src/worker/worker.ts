@@ -48,8 +48,8 @@ const operations: {
     stage: (text: string) => void,
   ) => Promise<Operations[K]["answer"]>;
 } = {
-  async load({ url }): Promise<ModelInfo> {
-    defender = await OnnxDefender.load(url);
+  async load({ file }): Promise<ModelInfo> {
+    defender = await OnnxDefender.load(file);
     const { preset, levels, precision, weights, unfit } = defender.metadata;
     return {
       preset,
