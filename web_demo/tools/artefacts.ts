@@ -39,6 +39,7 @@ const LICENCES = {
 export function artefacts(root: string): Plugin {
   const from = (path: string) => resolve(root, path);
   const model = () => readExport(from(process.env["RID_MODEL"] ?? DEFAULT_MODEL));
+  let building = false;
   const picture = existsSync(from(ATTACK_PICTURE)) ? "results/attack.jpg" : null;
   const list: Artefact[] = [
     { name: MODEL, type: "application/octet-stream", read: async () => (await model()).file },
@@ -64,10 +65,17 @@ export function artefacts(root: string): Plugin {
   }
   return {
     name: "rid-artefacts",
+    configResolved({ command }) {
+      building = command === "build";
+    },
     // Fetched beside the scripts, not after them; the page asks for it as soon as it runs.
     transformIndexHtml: () => [
       { tag: "link", attrs: { rel: "preload", href: `./${MODEL}`, as: "fetch", crossorigin: "" } },
     ],
+    // Before anything is written: without a model, what an earlier build made stays.
+    async buildStart() {
+      if (building) await model();
+    },
     async generateBundle() {
       for (const { name, read } of list) {
         this.emitFile({ type: "asset", fileName: name, source: await read() });

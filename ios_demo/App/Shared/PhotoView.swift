@@ -128,8 +128,6 @@ private struct PhotoFigures: View {
                 LabeledContent("Encode", value: milliseconds(exported.encode))
                 LabeledContent(
                     "Largest change", value: "\(exported.verdict.maxLevels) of 255 levels")
-                LabeledContent(
-                    "PSNR before encoding", value: String(format: "%.1f dB", exported.verdict.psnr))
             }
             if let footprint = Memory.footprint {
                 LabeledContent("Memory of the app", value: "\(footprint / 1_000_000) MB")

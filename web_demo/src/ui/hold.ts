@@ -1,7 +1,7 @@
 /** A button that works while it is held, or from one short press to the next. */
 
 /** Shortest time that counts as holding, in milliseconds. */
-const HELD = 300;
+const HELD = 500;
 
 /**
  * Follow a button, by pointer, keyboard and screen reader, and a key that does the same anywhere.
@@ -24,20 +24,20 @@ export function followHold(
     button.setAttribute("aria-pressed", String(on));
     show(on);
   };
-  const press = () => {
-    pressed ??= { at: performance.now(), wasOn: on };
+  const press = ({ timeStamp }: Event) => {
+    pressed ??= { at: timeStamp, wasOn: on };
     set(true);
   };
-  const release = () => {
+  const release = ({ timeStamp }: Event) => {
     if (!pressed) return;
-    const held = performance.now() - pressed.at > HELD;
+    const held = timeStamp - pressed.at > HELD;
     if (held || pressed.wasOn) set(false);
     pressed = null;
   };
   button.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
     button.setPointerCapture(event.pointerId);
-    press();
+    press(event);
   });
   for (const end of ["pointerup", "pointercancel"] as const) button.addEventListener(end, release);
   button.addEventListener("contextmenu", (event) => event.preventDefault()); // a long touch
@@ -51,12 +51,12 @@ export function followHold(
     if (!isOurs(event) || event.ctrlKey || event.metaKey || event.altKey) return;
     if (button.closest("[hidden], [inert]")) return;
     event.preventDefault();
-    if (!event.repeat) press();
+    if (!event.repeat) press(event);
   });
   addEventListener("keyup", (event) => {
     if (!isOurs(event)) return;
     event.preventDefault();
-    release();
+    release(event);
   });
   addEventListener("blur", release);
   return () => {

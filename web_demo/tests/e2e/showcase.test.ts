@@ -139,7 +139,7 @@ describe("the original at a touch", () => {
   it("is there while the button is held", async () => {
     await button().hover();
     await page.mouse.down();
-    await page.waitForTimeout(400);
+    await page.waitForTimeout(600);
     expect(await seen()).toEqual(original);
     await page.mouse.up();
     expect((await seen()).tag).toBe("Protected");
@@ -152,7 +152,7 @@ describe("the original at a touch", () => {
   ])("%s: held, or pressed once and once more", async (_, key, focused) => {
     await page.locator(focused).focus();
     await page.keyboard.down(key);
-    await page.waitForTimeout(400);
+    await page.waitForTimeout(600);
     expect((await seen()).pressed).toBe("true");
     await page.keyboard.up(key);
     expect((await seen()).pressed).toBe("false");
