@@ -14,7 +14,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 HEIGHT, WIDTH = 1200, 900
-"""Larger than the working view, and two squares high."""
+"""Larger than the working view, and two tiles high."""
 EQUAL = 0.999
 MOST_IR_VERSION = 9
 _IR_VERSION_FIELD = 8

@@ -187,7 +187,7 @@ def photo_cases() -> list[dict[str, Any]]:
 
 TOPICS: dict[str, Callable[[], dict[str, Any]]] = {
     "budget": lambda: {"apply_uint8": budget_cases()},
-    "cover": lambda: {
+    "tiling": lambda: {
         "working_size": size_cases(),
         "starts": start_cases(),
         "weights": weight_cases(),

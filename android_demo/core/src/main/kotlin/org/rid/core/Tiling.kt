@@ -1,12 +1,12 @@
 package org.rid.core
 
 /**
- * Geometry of photos that are not one square: working size, overlapping squares, blending weights.
+ * Geometry of photos that are not one tile: working size, overlapping tiles, blending weights.
  *
  * The same arithmetic as `rid_core/image/tiling.py`, to the last rounding; docs/large-photos.md has the
  * formulae and the reasons. Lengths are in pixels.
  */
-object Cover {
+object Tiling {
     private const val FEATHER_SHARE = 8
 
     /** A height and a width. */
@@ -20,12 +20,12 @@ object Cover {
     }
 
     /**
-     * First pixel of each square of [tile] pixels along a side of [length].
+     * First pixel of each tile of [tile] pixels along a side of [length].
      *
-     * @throws IllegalArgumentException the side is shorter than a square.
+     * @throws IllegalArgumentException the side is shorter than a tile.
      */
     fun starts(length: Int, tile: Int): IntArray {
-        require(length >= tile) { "a side of $length pixels holds no square of $tile" }
+        require(length >= tile) { "a side of $length pixels holds no tile of $tile" }
         if (length == tile) return intArrayOf(0)
         val feather = tile / FEATHER_SHARE
         val step = tile - feather
@@ -34,8 +34,8 @@ object Cover {
     }
 
     /**
-     * Share of each square in the blend, pixel by pixel along a side: one array of [tile] values in
-     * [0, 1] per square. Laid out at [starts] they add up to 1 everywhere, so that a blend of values
+     * Share of each tile in the blend, pixel by pixel along a side: one array of [tile] values in
+     * [0, 1] per tile. Laid out at [starts] they add up to 1 everywhere, so that a blend of values
      * in [-1, 1] stays there and the bound survives it.
      */
     fun weights(length: Int, tile: Int): List<FloatArray> {

@@ -1,5 +1,5 @@
 /**
- * Geometry of photos that are not 512 x 512: the size to predict at, the squares that cover it and
+ * Geometry of photos that are not 512 x 512: the size to predict at, the tiles that cover it and
  * how they are blended. `docs/large-photos.md` has the formulae; `tests/golden` has the answers.
  */
 
@@ -21,12 +21,12 @@ export function workingSize(height: number, width: number, short = 512): Size {
 }
 
 /**
- * First pixel of each square along a side of `length` pixels.
+ * First pixel of each tile along a side of `length` pixels.
  *
- * @throws RidError the side is shorter than a square.
+ * @throws RidError the side is shorter than a tile.
  */
 export function starts(length: number, tile = 512): number[] {
-  if (length < tile) throw new RidError(`A side of ${length} pixels holds no square of ${tile}.`);
+  if (length < tile) throw new RidError(`A side of ${length} pixels holds no tile of ${tile}.`);
   if (length === tile) return [0];
   const feather = Math.floor(tile / FEATHER_SHARE);
   const count = Math.ceil((length - feather) / (tile - feather));
@@ -34,7 +34,7 @@ export function starts(length: number, tile = 512): number[] {
 }
 
 /**
- * Blending weights along a side, `tile` float32 values in [0, 1] per square. Laid out at
+ * Blending weights along a side, `tile` float32 values in [0, 1] per tile. Laid out at
  * {@link starts} they add up to 1 at every pixel.
  */
 export function weights(length: number, tile = 512): Float32Array[] {
@@ -54,8 +54,8 @@ export function weights(length: number, tile = 512): Float32Array[] {
   return result;
 }
 
-/** One square of a cover, and its share of the blend along each side. */
-export interface Square {
+/** One tile of a tiling, and its share of the blend along each side. */
+export interface Tile {
   readonly top: number;
   readonly left: number;
   /** Weights of its rows, float32; a pixel's weight is that of its row times that of its column. */
@@ -64,8 +64,8 @@ export interface Square {
   readonly across: Float32Array;
 }
 
-/** Squares of `tile` x `tile` pixels that cover an image, row by row from the top left. */
-export function cover(height: number, width: number, tile = 512): Square[] {
+/** Tiles of `tile` x `tile` pixels that cover an image, row by row from the top left. */
+export function tiles(height: number, width: number, tile = 512): Tile[] {
   const [tops, lefts] = [starts(height, tile), starts(width, tile)];
   const [downs, acrosses] = [weights(height, tile), weights(width, tile)];
   return tops.flatMap((top, i) =>

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { cover, starts, weights, workingSize } from "../../src/core/cover.ts";
+import { starts, tiles, weights, workingSize } from "../../src/core/tiling.ts";
 import { golden } from "./golden.ts";
 
 interface Vectors {
@@ -9,7 +9,7 @@ interface Vectors {
   weights: { length: number; tile: number; weights: number[][] }[];
 }
 
-const vectors = golden<Vectors>("cover");
+const vectors = golden<Vectors>("tiling");
 
 test.each(vectors.working_size)("working size of $height x $width, $short", (vector) => {
   const size = workingSize(vector.height, vector.width, vector.short);
@@ -29,9 +29,9 @@ test.each([
   [512, 683],
   [960, 512],
   [1100, 1300],
-])("weights of a cover of %d x %d add up to exactly 1", (height, width) => {
+])("weights of the tiles of %d x %d add up to exactly 1", (height, width) => {
   const sums = new Float32Array(height * width);
-  for (const { top, left, down, across } of cover(height, width)) {
+  for (const { top, left, down, across } of tiles(height, width)) {
     for (let y = 0; y < 512; y++) {
       for (let x = 0; x < 512; x++) {
         const at = (top + y) * width + left + x;
@@ -42,6 +42,6 @@ test.each([
   expect(sums.every((sum) => sum === 1)).toBe(true);
 });
 
-test("a side shorter than a square is refused", () => {
-  expect(() => starts(511)).toThrow(/holds no square/);
+test("a side shorter than a tile is refused", () => {
+  expect(() => starts(511)).toThrow(/holds no tile/);
 });

@@ -1,10 +1,10 @@
-/// Squares that cover a picture, and how they are blended where they overlap.
+/// Tiles that cover a picture, and how they are blended where they overlap.
 ///
 /// Plain arithmetic on integers and floats, the same in every language of the project;
 /// docs/large-photos.md has the formulae and the reasons.
-public enum Cover {
-    /// A square, and the share of its pixels in the blend.
-    public struct Square: Sendable {
+public enum Tiling {
+    /// A tile, and the share of its pixels in the blend.
+    public struct Tile: Sendable {
         public let top: Int
         public let left: Int
         /// Weights of its rows, 0...1; a pixel weighs `rows[y] * columns[x]`.
@@ -22,14 +22,14 @@ public enum Cover {
         return (scaled(height), scaled(width))
     }
 
-    /// First pixel of each square along a side.
+    /// First pixel of each tile along a side.
     ///
-    /// The first square touches one edge and the last the other; neighbours overlap by an eighth
-    /// of a square or more.
+    /// The first tile touches one edge and the last the other; neighbours overlap by an eighth
+    /// of a tile or more.
     ///
     /// - Parameter length: at least `tile` pixels.
     public static func starts(length: Int, tile: Int = 512) -> [Int] {
-        precondition(length >= tile, "a side shorter than a square")
+        precondition(length >= tile, "a side shorter than a tile")
         guard length > tile else { return [0] }
         let feather = tile / 8
         let step = tile - feather
@@ -37,51 +37,51 @@ public enum Cover {
         return (0..<count).map { $0 * (length - tile) / (count - 1) }
     }
 
-    /// Weights along a side, `tile` values in 0...1 per square; they add up to 1 at every pixel.
+    /// Weights along a side, `tile` values in 0...1 per tile; they add up to 1 at every pixel.
     ///
-    /// Short ramps in the middle of each overlap: two squares predict unrelated patterns, and where
+    /// Short ramps in the middle of each overlap: two tiles predict unrelated patterns, and where
     /// those are mixed half and half, half of their energy is gone.
     public static func weights(length: Int, tile: Int = 512) -> [[Float]] {
         let first = starts(length: length, tile: tile)
         let feather = tile / 8
         var result = [[Float]](repeating: [Float](repeating: 1, count: tile), count: first.count)
-        for square in 0..<first.count - 1 {
-            let ramp = (first[square] + tile + first[square + 1] - feather) / 2
+        for index in 0..<first.count - 1 {
+            let ramp = (first[index] + tile + first[index + 1] - feather) / 2
             func rise(_ pixel: Int) -> Float {
                 min(max((Float(pixel) - Float(ramp) + 0.5) / Float(feather), 0), 1)
             }
             for pixel in 0..<tile {
-                result[square][pixel] *= 1 - rise(first[square] + pixel)
-                result[square + 1][pixel] *= rise(first[square + 1] + pixel)
+                result[index][pixel] *= 1 - rise(first[index] + pixel)
+                result[index + 1][pixel] *= rise(first[index + 1] + pixel)
             }
         }
         return result
     }
 
-    /// The squares of a picture, row by row from the top left.
-    public static func squares(height: Int, width: Int, tile: Int = 512) -> [Square] {
+    /// The tiles of a picture, row by row from the top left.
+    public static func tiles(height: Int, width: Int, tile: Int = 512) -> [Tile] {
         let across = zip(starts(length: width, tile: tile), weights(length: width, tile: tile))
         let down = zip(starts(length: height, tile: tile), weights(length: height, tile: tile))
         return down.flatMap { top, rows in
             across.map { left, columns in
-                Square(top: top, left: left, rows: rows, columns: columns)
+                Tile(top: top, left: left, rows: rows, columns: columns)
             }
         }
     }
 }
 
 extension FloatImage {
-    /// Adds a square's share of the blend.
+    /// Adds a tile's share of the blend.
     ///
-    /// - Parameter tile: what was predicted for the square, of its size.
-    mutating func blend(_ tile: FloatImage, at square: Cover.Square) {
-        for row in 0..<tile.height {
-            let start = 3 * ((square.top + row) * width + square.left)
-            for column in 0..<tile.width {
-                let weight = square.rows[row] * square.columns[column]
+    /// - Parameter unit: what was predicted for the tile, of its size.
+    mutating func blend(_ unit: FloatImage, at tile: Tiling.Tile) {
+        for row in 0..<unit.height {
+            let start = 3 * ((tile.top + row) * width + tile.left)
+            for column in 0..<unit.width {
+                let weight = tile.rows[row] * tile.columns[column]
                 for channel in 0..<3 {
                     values[start + 3 * column + channel] +=
-                        weight * tile.values[3 * (row * tile.width + column) + channel]
+                        weight * unit.values[3 * (row * unit.width + column) + channel]
                 }
             }
         }
