@@ -80,7 +80,7 @@ class Errors:
         axis = plots.Axis("levels", 10**_LOW, 10**_HIGH, logarithmic=True)
         edges = [float(edge) for edge in 10**_EDGES]
         plot = plots.histogram(
-            self.counts, edges, axis, f"errors of {name}", top=rest or None, mark=0.5, height=290
+            self.counts, edges, axis, f"errors of {name}", top=rest or None, mark=0.5, height=340
         )
         yield Figure(f"Errors of {name}", plot, note)
 

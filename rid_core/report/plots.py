@@ -415,8 +415,6 @@ def _figure(
         "xtick.labelcolor": _LIGHT["soft"],
         "ytick.labelcolor": _LIGHT["soft"],
         "axes.labelcolor": _LIGHT["soft"],
-        "axes.facecolor": "none",
-        "figure.facecolor": "none",
     }
     with rc_context(settings):
         figure = Figure(figsize=(WIDTH / _DPI, height / _DPI), layout=layout)
@@ -424,10 +422,25 @@ def _figure(
         yield figure, images
         for artist in figure.findobj():
             artist.set_clip_on(False)
+        for part in (figure, *figure.axes):
+            part.patch.set_visible(False)
         buffer = io.StringIO()
         absent = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(buffer, format="svg", metadata=absent)
         images.append(Image(_inline(buffer.getvalue(), title, height), "svg", WIDTH, height))
+
+
+_SHORTER = (
+    (r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", ""),
+    (r'<g id="[^"]*"/>| transform="rotate\(-0 [^"]*\)"', ""),
+    (r'<g id="[^"]*">', "<g>"),
+    (r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif"),
+    ("xlink:href", "href"),
+    (r">\s+<", "><"),
+    (r"\s*\n", " "),
+)
+"""What a page does not need of matplotlib's SVG, and what to write instead."""
+_TOO_EXACT = re.compile(r"(\.\d\d)\d+")
 
 
 def _inline(source: str, title: str, height: int) -> bytes:
@@ -435,10 +448,9 @@ def _inline(source: str, title: str, height: int) -> bytes:
     import html
 
     inside = source[source.index(">", source.index("<svg ")) + 1 :]
-    inside = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", inside, flags=re.DOTALL)
-    inside = re.sub(r'<g id="[^"]*">', "<g>", inside).replace("xlink:href", "href")
-    inside = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", inside)
-    inside = re.sub(r">\s+<", "><", inside)
+    for pattern, replacement in _SHORTER:
+        inside = re.sub(pattern, replacement, inside, flags=re.DOTALL)
+    inside = re.sub(r'="[^"<>]*"', lambda found: _TOO_EXACT.sub(r"\1", found[0]), inside)
     for name, colour in _LIGHT.items():
         inside = inside.replace(colour, f"var(--{name}, {colour})")
     name = html.escape(title)
