@@ -89,10 +89,10 @@ def encoder(surrogate: Surrogate) -> Encode:
 
 def _fill(row: Row, artefact: Artefact, reference: Reference, encode: Encode | None) -> None:
     from rid_core.output import suppress_output
-    from rid_export.opening import open_any
+    from rid_export.loading import load_any
 
     with suppress_output():
-        runner = open_any(artefact.path).runner
+        runner = load_any(artefact.path).runner
     row["runtime"] = runner.name
     for name, image, truth in zip(reference.names, reference.images, reference.deltas, strict=True):
         delta = runner.run(image.astype(np.float32) / np.float32(255))["delta"]

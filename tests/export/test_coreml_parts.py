@@ -14,11 +14,11 @@ import torch
 
 from rid_core.errors import RidError
 from rid_export.backends.coreml.activations import Scale, block_of, layers, quantize_inputs
-from rid_export.backends.coreml.graph import LevelsGraph, _gelu, to_program
+from rid_export.graph import LevelsGraph, _gelu, to_program
 from rid_export.backends.coreml.quantize import quantize_coreml
 from rid_export.backends.coreml.runner import MilRunner, layer_names, nodes
 from rid_export.backends.coreml.weights import linear_weights, palette, palettized_weights
-from rid_export.calibration import Material
+from rid_export.calibration import CalibrationData
 from rid_export.graph import ExportGraph
 from rid_export.parity import compare
 from rid_export.registry import get_target
@@ -28,7 +28,7 @@ SIDE = 64
 LEVELS = 6
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (4, SIDE, SIDE, 3), dtype=np.uint8)
-MATERIAL = Material(IMAGES, IMAGES)
+MATERIAL = CalibrationData(IMAGES, IMAGES)
 
 
 def build(kind: str) -> ExportGraph:

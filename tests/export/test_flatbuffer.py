@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rid_core.errors import RidError
-from rid_export.backends.litert.flatbuffer import Graph, read_model, write_model
+from rid_export.backends.litert.graph import Graph, read_model, write_model
 from rid_export.backends.litert.runner import TFLiteRunner
 from rid_export.quantization import images_of
 

@@ -13,7 +13,7 @@ from rid_export.backends.onnx.graph import (
     OnnxRunner,
     bytes_at_the_ends,
     head,
-    name_nodes,
+    name_layers,
     nodes,
     sort_nodes,
     weighted,
@@ -55,7 +55,7 @@ def test_names_are_unique_where_weights_have_none(model: Any) -> None:
     find(model, "enter").input[1] = "folded"
     weight = next(t for t in model.graph.initializer if t.name == "defender.enter.weight")
     weight.name = "folded"
-    name_nodes(model)
+    name_layers(model)
     names = [node.name for node in model.graph.node]
     assert len(set(names)) == len(names)
     assert any(name.startswith("stem/conv") for name in names)

@@ -7,10 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from rid_export.backends.litert.edits import MOVES
-from rid_export.backends.litert.flatbuffer import Graph
-from rid_export.layers import Node, with_activations
-
 SIGNATURE = "serving_default"
 
 
@@ -64,20 +60,3 @@ class TFLiteRunner:
                 value = (value.astype(np.float32) - zero) * np.float32(scale)
             found[detail["name"]] = value
         return found
-
-
-def nodes(graph: Graph) -> list[Node]:
-    """The layers on the way to ``delta``, in order, with the names of what they take."""
-    source: dict[int, str] = {}
-    found = []
-    for index in graph.trunk("delta"):
-        operator = graph.operators[index]
-        kind, output = graph.kind(operator), int(operator.outputs[0])
-        inputs = [int(t) for t in operator.inputs if t >= 0 and graph.constant(int(t)) is None]
-        if kind in MOVES:
-            source[output] = source.get(inputs[0], graph.name(inputs[0]))
-            continue
-        names = tuple(source.get(t, graph.name(t)) for t in inputs)
-        bent = bool(getattr(operator.builtinOptions, "fusedActivationFunction", 0))
-        found.append(Node(graph.name(output), kind, graph.name(output), names, bent))
-    return with_activations(found)
