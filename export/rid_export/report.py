@@ -71,7 +71,9 @@ class Result:
             | {
                 "file": Path(row["file"]),
                 "parity": parity,
-                "notes": None if row["notes"] is None else QuantizationReport.from_dict(row["notes"]),
+                "notes": None
+                if row["notes"] is None
+                else QuantizationReport.from_dict(row["notes"]),
                 "remarks": tuple(row["remarks"]),
             }
         )

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from rid_core.errors import RidError
-from rid_export.calibration import CalibrationData, make_calibration, calibration_data_for
+from rid_export.calibration import CalibrationData, calibration_data_for, make_calibration
 from rid_export.spec import ExportSpec
 
 

@@ -157,9 +157,7 @@ def test_layers_are_called_by_their_modules(kind: str, small: Any) -> None:
     assert all(row.sqnr_db > 12 for row in rows)
 
 
-@pytest.mark.parametrize(
-    "kind", ["onnx", "tflite", pytest.param("coreml", marks=pytest.mark.full)]
-)
+@pytest.mark.parametrize("kind", ["onnx", "tflite", pytest.param("coreml", marks=pytest.mark.full)])
 def test_as_many_layers_as_the_gate_needs(
     kind: str, small: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -303,8 +303,9 @@ def _memory(run: Run) -> str:
 
 
 def _pictures(reference: Reference) -> str:
-    from rid_core.budget import Budget
     from rid_export.plots import amplified, data_uri
+
+    from rid_core.budget import Budget
 
     image, delta = reference.images[0], reference.deltas[0]
     pictures = (
