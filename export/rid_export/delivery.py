@@ -43,7 +43,7 @@ from rid_export.report import Result
 if TYPE_CHECKING:
     import numpy as np
 
-    from rid_core.runtimes.torch_runtime import TorchRuntime
+    from rid_core.runtimes.torch import TorchRuntime
 
 SCHEMA = 1
 
@@ -73,7 +73,7 @@ def deliver(
     Raises:
         RidError: something cannot be written.
     """
-    from rid_core.runtimes.torch_runtime import TorchRuntime
+    from rid_core.runtimes.torch import TorchRuntime
 
     made = [result for result in results if result.error is None]
     if not made:

@@ -17,7 +17,8 @@ from rid_core.artifact import (
 )
 from rid_core.errors import MissingExtraError, RidError
 from rid_core.operators import operator_counts
-from rid_export.registry import Runner, Target, get_target, list_targets
+from rid_core.runtimes import ModelRuntime
+from rid_export.registry import Target, get_target, list_targets
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Opened:
 
     path: Path
     kind: str
-    runner: Runner
+    runner: ModelRuntime
     preset: str
     levels: int
     stride: int
@@ -76,7 +77,7 @@ def needs_extra() -> Iterator[None]:
         raise MissingExtraError(str(error.name or error), "export") from None
 
 
-def open_runners(target: Target, path: Path) -> list[Runner]:
+def open_runners(target: Target, path: Path) -> list[ModelRuntime]:
     """All runtimes of this machine that can run the file, the one that apps use first.
 
     Raises:
@@ -119,7 +120,7 @@ def open_any(path_or_preset: str | Path) -> Opened:
 
 def _open_checkpoint(path: Path) -> Opened:
     from rid_core.checkpoint import weights_digest
-    from rid_core.runtimes.torch_runtime import TorchRuntime
+    from rid_core.runtimes.torch import TorchRuntime
 
     runtime = TorchRuntime(path)
     return Opened(

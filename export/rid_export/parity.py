@@ -15,8 +15,8 @@ import numpy as np
 from rid_core.artifact import Check, Parity
 from rid_core.budget import Budget
 from rid_core.errors import RidError
+from rid_core.runtimes import ModelRuntime
 from rid_export.diagnosis import explain_delta, explain_protected
-from rid_export.registry import Runner
 
 SQNR_LIMIT = 200.0
 """dB; stands for "equal", since JSON has no infinity."""
@@ -207,7 +207,7 @@ def make_reference(
     return Reference(portraits, deltas, predict, levels)
 
 
-def measure(runner: Runner, reference: Reference, outputs: Iterable[str]) -> dict[str, float]:
+def measure(runner: ModelRuntime, reference: Reference, outputs: Iterable[str]) -> dict[str, float]:
     """All figures of one runtime, each the worst over the portraits.
 
     Raises:
@@ -218,7 +218,9 @@ def measure(runner: Runner, reference: Reference, outputs: Iterable[str]) -> dic
     return worst_of(rows)
 
 
-def _rows(runner: Runner, reference: Reference, outputs: Iterable[str]) -> list[dict[str, float]]:
+def _rows(
+    runner: ModelRuntime, reference: Reference, outputs: Iterable[str]
+) -> list[dict[str, float]]:
     """The figures of each portrait; the first has them all."""
     budget = Budget(reference.levels)
     visible = 1 / reference.levels  # |delta| above one level
@@ -251,7 +253,7 @@ def _rows(runner: Runner, reference: Reference, outputs: Iterable[str]) -> list[
     return rows
 
 
-def _run(runner: Runner, portrait: np.ndarray) -> dict[str, np.ndarray]:
+def _run(runner: ModelRuntime, portrait: np.ndarray) -> dict[str, np.ndarray]:
     """What a runtime gives.
 
     Raises:
@@ -289,7 +291,7 @@ def _check_output(
 
 
 def gate(
-    runner: Runner,
+    runner: ModelRuntime,
     reference: Reference,
     bounds: Sequence[Threshold],
     outputs: Iterable[str] = ("protected", "delta"),
@@ -331,7 +333,7 @@ def _complaint(failed: Sequence[Check]) -> str:
 
 
 def _cause(
-    runner: Runner,
+    runner: ModelRuntime,
     reference: Reference,
     rows: Sequence[dict[str, float]],
     number: int,

@@ -19,7 +19,7 @@ from rid_export.portraits import Portraits, gate_portraits, of_many_sizes
 from rid_export.spec import ExportSpec
 
 if TYPE_CHECKING:
-    from rid_core.runtimes.torch_runtime import TorchRuntime
+    from rid_core.runtimes.torch import TorchRuntime
     from rid_export.shift import LatentShift
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rid_export.backends.onnx.graph import OnnxRunner
+from rid_export.backends.onnx.graph import open_model
 from rid_export.backends.onnx.quantize import OnnxQuantizer, per_channel
 from rid_export.fidelity import judge, least_figures
 from rid_export.quantization import Yardstick, images_of, quantize
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def truth(small_onnx: Any, small_images: Any) -> Any:
     images = list(images_of(small_images[0]))
-    runner = OnnxRunner(small_onnx[1])
+    runner = open_model(small_onnx[1])
     return images, [runner.delta(image) for image in images]
 
 
@@ -35,7 +35,7 @@ def built(precision: str, small_onnx: Any, *layers: str) -> Any:
 @pytest.mark.parametrize("precision", ["fp16", "w8"])
 def test_each_precision_reaches_its_bound(precision: str, small_onnx: Any, truth: Any) -> None:
     model = built(precision, small_onnx)
-    figures = judge(OnnxRunner(model).delta, *truth, 6)
+    figures = judge(open_model(model).delta, *truth, 6)
     for name, bound in least_figures(precision).items():
         assert figures[name] >= bound, (name, figures)
     assert model.ByteSize() < small_onnx[1].ByteSize()
@@ -44,7 +44,7 @@ def test_each_precision_reaches_its_bound(precision: str, small_onnx: Any, truth
 def test_16_bits_lose_less_than_8(small_onnx: Any, truth: Any) -> None:
     found = {}
     for precision in ("w8a16", "int8"):
-        figures = judge(OnnxRunner(built(precision, small_onnx)).delta, *truth, 6)
+        figures = judge(open_model(built(precision, small_onnx)).delta, *truth, 6)
         found[precision] = figures["delta_sqnr_db"]
     assert found["w8a16"] > found["int8"] + 2
 
@@ -80,7 +80,7 @@ def test_layers_in_float_keep_small_weights(small_onnx: Any, truth: Any) -> None
     everything, spared = quantizer.build(), quantizer.build(frozenset(quantizer.layers))
     assert spared.ByteSize() < 1.1 * everything.ByteSize()
     before, after = (
-        judge(OnnxRunner(model).delta, *truth, 6)["delta_sqnr_db"] for model in (everything, spared)
+        judge(open_model(model).delta, *truth, 6)["delta_sqnr_db"] for model in (everything, spared)
     )
     assert after > before + 3
 
@@ -88,7 +88,7 @@ def test_layers_in_float_keep_small_weights(small_onnx: Any, truth: Any) -> None
 def test_with_16_bits_layers_in_float_are_float_altogether(small_onnx: Any, truth: Any) -> None:
     quantizer = OnnxQuantizer(small_onnx[1], "w8a16", small_onnx[2])
     spared = quantizer.build(frozenset(quantizer.layers))
-    assert judge(OnnxRunner(spared).delta, *truth, 6)["delta_sqnr_db"] > 60
+    assert judge(open_model(spared).delta, *truth, 6)["delta_sqnr_db"] > 60
 
 
 def test_notes_tell_before_and_after(small_onnx: Any, small_images: Any) -> None:

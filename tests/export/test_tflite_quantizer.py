@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from rid_core.defenders.mobile import Places
+from rid_core.runtimes.litert import open_model
 from rid_export.backends.litert.flatbuffer import Graph, read_model
-from rid_export.backends.litert.quantize import TFLiteQuantizer, tflite_layer_errors
-from rid_export.backends.litert.runner import TFLiteRunner, nodes
+from rid_export.backends.litert.quantize import TFLiteQuantizer, nodes, tflite_layer_errors
 from rid_export.fidelity import judge, least_figures
 from rid_export.quantization import Yardstick, images_of, quantize
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def truth(small_tflite: Any, small_images: Any) -> Any:
     images = list(images_of(small_images[0]))
-    runner = TFLiteRunner(small_tflite[1], keep=False)
+    runner = open_model(small_tflite[1])
     return images, [runner.delta(image) for image in images]
 
 
@@ -32,7 +32,7 @@ def grids_for(precision: str, small_tflite: Any) -> Any:
 @pytest.mark.parametrize("precision", ["fp16", "w8"])
 def test_each_precision_reaches_its_bound(precision: str, small_tflite: Any, truth: Any) -> None:
     data = TFLiteQuantizer(small_tflite[1], precision, grids_for(precision, small_tflite)).build()
-    figures = judge(TFLiteRunner(data, keep=False).delta, *truth, 6)
+    figures = judge(open_model(data).delta, *truth, 6)
     for name, bound in least_figures(precision).items():
         assert figures[name] >= bound, (name, figures)
     assert len(data) < len(small_tflite[1])
@@ -42,7 +42,7 @@ def test_16_bits_lose_less_than_8(small_tflite: Any, truth: Any) -> None:
     found = {}
     for precision in ("w8a16", "int8"):
         made = TFLiteQuantizer(small_tflite[1], precision, grids_for(precision, small_tflite))
-        figures = judge(TFLiteRunner(made.build(), keep=False).delta, *truth, 6)
+        figures = judge(open_model(made.build()).delta, *truth, 6)
         found[precision] = figures["delta_sqnr_db"]
     assert found["w8a16"] > found["int8"] + 2
 
@@ -74,15 +74,15 @@ def test_layers_in_float_keep_small_weights(small_tflite: Any, truth: Any) -> No
     everything = quantizer.build()
     spared = quantizer.build(frozenset(quantizer.layers))
     assert len(spared) < 1.1 * len(everything)
-    before = judge(TFLiteRunner(everything, keep=False).delta, *truth, 6)["delta_sqnr_db"]
-    after = judge(TFLiteRunner(spared, keep=False).delta, *truth, 6)["delta_sqnr_db"]
+    before = judge(open_model(everything).delta, *truth, 6)["delta_sqnr_db"]
+    after = judge(open_model(spared).delta, *truth, 6)["delta_sqnr_db"]
     assert after > before + 3
 
 
 def test_with_16_bits_layers_in_float_are_float_altogether(small_tflite: Any, truth: Any) -> None:
     quantizer = TFLiteQuantizer(small_tflite[1], "w8a16", small_tflite[2])
     spared = quantizer.build(frozenset(quantizer.layers))
-    assert judge(TFLiteRunner(spared, keep=False).delta, *truth, 6)["delta_sqnr_db"] > 60
+    assert judge(open_model(spared).delta, *truth, 6)["delta_sqnr_db"] > 60
 
 
 def test_ranges_come_from_the_grids(small_tflite: Any, truth: Any) -> None:
@@ -96,7 +96,7 @@ def test_ranges_come_from_the_grids(small_tflite: Any, truth: Any) -> None:
     found = []
     for each in (grids, spoilt):
         data = TFLiteQuantizer(small_tflite[1], "int8", each).build()
-        found.append(judge(TFLiteRunner(data, keep=False).delta, *truth, 6)["delta_sqnr_db"])
+        found.append(judge(open_model(data).delta, *truth, 6)["delta_sqnr_db"])
         rows = tflite_layer_errors(small_tflite[1], data, truth[0][:1])
     assert found[0] > found[1] + 3
     assert max(rows, key=lambda row: row.added).name in ("leave.conv", "to_image.conv")

@@ -37,11 +37,9 @@ class Delegation:
 
 def xnnpack_delegation(path: Path) -> Delegation:
     """Load a file in LiteRT with its default delegate and look at the plan of execution."""
-    from rid_core.runtimes.litert_runtime import LiteRTRuntime
+    from rid_core.runtimes.litert import open_model
 
-    # The runtime's list of operators has no wires; the interpreter's own has.
-    interpreter: Any = LiteRTRuntime(path, threads=1, sealed=False)._interpreter
-    return delegation(interpreter._get_ops_details())
+    return delegation(open_model(path).operators)
 
 
 def delegation(operators: list[dict[str, Any]]) -> Delegation:

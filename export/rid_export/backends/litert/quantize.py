@@ -27,11 +27,11 @@ from typing import Any
 import numpy as np
 
 from rid_core.quantization.grids import Grids
+from rid_core.runtimes.litert import open_model
 from rid_export.backends.litert.edits import MOVES, half_constants, repair_outputs, weighted
 from rid_export.backends.litert.flatbuffer import Graph, read_model, write_model
-from rid_export.backends.litert.runner import TFLiteRunner, nodes
 from rid_export.biases import corrected_bias
-from rid_export.layers import LayerError, layer_errors, ranked
+from rid_export.layers import LayerError, Node, layer_errors, ranked, with_activations
 from rid_export.spec import ACTIVATION_BITS, ROUNDS_ACTIVATIONS
 
 _STEPS = 127
@@ -206,7 +206,7 @@ class TFLiteQuantizer:
 
     def predictor(self, model: bytes) -> Callable[[np.ndarray], np.ndarray]:
         """What gives a model's ``delta``."""
-        return TFLiteRunner(model, keep=False).delta
+        return open_model(model).delta
 
     def errors(self, model: bytes, images: Sequence[np.ndarray]) -> list[LayerError]:
         """Signal-to-noise ratios layer by layer."""
@@ -230,7 +230,24 @@ def tflite_layer_errors(
     """
     return layer_errors(
         nodes(Graph(read_model(exact))),
-        TFLiteRunner(exact, keep=True).activations,
-        TFLiteRunner(quantized, keep=True).activations,
+        open_model(exact, keep=True).activations,
+        open_model(quantized, keep=True).activations,
         images,
     )
+
+
+def nodes(graph: Graph) -> list[Node]:
+    """The layers on the way to ``delta``, in order, with the names of what they take."""
+    source: dict[int, str] = {}
+    found = []
+    for index in graph.trunk("delta"):
+        operator = graph.operators[index]
+        kind, output = graph.kind(operator), int(operator.outputs[0])
+        inputs = [int(t) for t in operator.inputs if t >= 0 and graph.constant(int(t)) is None]
+        if kind in MOVES:
+            source[output] = source.get(inputs[0], graph.name(inputs[0]))
+            continue
+        names = tuple(source.get(t, graph.name(t)) for t in inputs)
+        bent = bool(getattr(operator.builtinOptions, "fusedActivationFunction", 0))
+        found.append(Node(graph.name(output), kind, graph.name(output), names, bent))
+    return with_activations(found)

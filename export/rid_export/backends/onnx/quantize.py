@@ -26,8 +26,9 @@ from rid_core.errors import RidError
 from rid_core.quantization.grids import Grids
 from rid_export.backends.onnx.graph import (
     MOVES,
-    OnnxRunner,
+    activations,
     nodes,
+    open_model,
     sort_nodes,
     weighted,
     with_head,
@@ -218,7 +219,7 @@ class OnnxQuantizer:
 
     def predictor(self, model: Any) -> Callable[[np.ndarray], np.ndarray]:
         """What gives a model's ``delta``."""
-        return OnnxRunner(model).delta
+        return open_model(model).delta
 
     def errors(self, model: Any, images: Sequence[np.ndarray]) -> list[LayerError]:
         """Signal-to-noise ratios layer by layer."""
@@ -329,7 +330,7 @@ def onnx_layer_errors(exact: Any, quantized: Any, images: Sequence[np.ndarray]) 
     """
     return layer_errors(
         nodes(exact),
-        OnnxRunner(exact, inside=True).activations,
-        OnnxRunner(quantized, inside=True).activations,
+        activations(exact),
+        activations(quantized),
         images,
     )
