@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from rid_bench.portable.timing import doubt, percentile
-from rid_bench.results import Row, Run, label, measured
+from rid_bench.portable.records import Measured, Run, label, measured, percentile
 
 LEAST = 0.05
 """Differences up to this are never called slower, however quiet the machine."""
@@ -77,17 +76,15 @@ def compare(old: Sequence[Run], new: Sequence[Run]) -> Comparison:
     from minute to minute. Three standard errors of the difference, and at least :data:`LEAST`.
     """
     before, after = _index(old), _index(new)
-    machines = [
-        {(run.machine["cpu"], run.machine.get("cores")) for run in side} for side in (old, new)
-    ]
+    machines = [{(run.machine.cpu, run.machine.cores) for run in side} for side in (old, new)]
     warnings = []
     if machines[0] != machines[1]:
         names = [", ".join(sorted(f"{cpu} with {n} cores" for cpu, n in side)) for side in machines]
         warnings.append(f"different machines: {names[0]} before, {names[1]} after")
         single = len(old) == len(new) == 1
         if single:  # then it is clear at least which belongs to which
-            before = {key[1:]: cell for key, cell in before.items()}
-            after = {key[1:]: cell for key, cell in after.items()}
+            before = {("", *key[1:]): cell for key, cell in before.items()}
+            after = {("", *key[1:]): cell for key, cell in after.items()}
     changes = [_change(before[key], after[key]) for key in before if key in after]
     return Comparison(
         tuple(changes),
@@ -97,23 +94,22 @@ def compare(old: Sequence[Run], new: Sequence[Run]) -> Comparison:
     )
 
 
-def _index(runs: Sequence[Run]) -> dict[tuple[object, ...], Row]:
+def _index(runs: Sequence[Run]) -> dict[tuple[object, ...], Measured]:
     return {
-        (run.machine["cpu"], *(cell.get(key) for key in _KEYS)): cell
+        (run.machine.cpu, *(getattr(cell, key) for key in _KEYS)): cell
         for run in runs
         for cell in measured(run.cells)
     }
 
 
-def _change(old: Row, new: Row) -> Change:
-    errors = [_standard_error(cell["rounds"]) for cell in (old, new)]
-    why = [doubt(cell) for cell in (old, new)]
+def _change(old: Measured, new: Measured) -> Change:
+    errors = [_standard_error(cell.rounds) for cell in (old, new)]
     return Change(
         label(new),
-        median(old["rounds"]),
-        median(new["rounds"]),
+        median(old.rounds),
+        median(new.rounds),
         max(LEAST, 3 * (errors[0] ** 2 + errors[1] ** 2) ** 0.5),
-        why[0] or why[1],
+        old.doubt or new.doubt,
     )
 
 

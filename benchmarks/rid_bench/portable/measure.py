@@ -1,9 +1,4 @@
-"""Measure many cells side by side: A B B A, so that drift of the machine cancels.
-
-A cell is a plain dictionary: ``opener``, ``path``, ``about`` (metadata of the file), ``threads``,
-``kernels``, ``photo`` (an .npy file), ``labels`` (copied to the result), and, for what is slow,
-``rounds`` (the most that are wanted).
-"""
+"""Measure many things side by side: A B B A, so that drift of the machine cancels."""
 
 from __future__ import annotations
 
@@ -16,35 +11,57 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
 from .machine import usable_cores
-from .timing import percentile, summarize, threads_text
+from .records import Cell, Measured, label, middle, short, summarize
+from .worker import Batch, Memory, Opened
 
 _REST = 0.25
 """Seconds between the turns of two workers: threads of torch and of BLAS go on spinning for up to
 0.2 s after their last product, and whoever comes next would have half the cores."""
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_STEPS = ("pre", "network", "post")
 _LONG = 0.05
 """Seconds; a repetition that takes longer needs no unmeasured one before it."""
 
 Notify = Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class Job:
+    """What to measure.
+
+    Attributes:
+        opener: a library of :data:`rid_core.runtimes.LIBRARIES`, or ``module:class``.
+        cell: what the result says of it; its threads and kernels are used.
+        photo: an ``.npy`` file, uint8 RGB [H, W, 3].
+        path: of the file.
+        rounds: the most that are wanted, for what is slow.
+        options: further ones of ``module:class``, as JSON knows them.
+    """
+
+    opener: str
+    cell: Cell
+    photo: str
+    path: str = ""
+    rounds: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
 class Worker:
-    """A cell's process.
+    """A job's process.
 
     Raises:
         WorkerError: from every call, when the process refuses or is gone.
     """
 
-    def __init__(self, cell: dict[str, Any]) -> None:
+    def __init__(self, job: Job) -> None:
         """Start the process; :meth:`open` makes it load the network."""
-        self.cell = cell
+        self.job = job
         environment = dict(os.environ)
         for name in _THREAD_VARIABLES:
-            environment[name] = str(cell["threads"])
+            environment[name] = str(job.cell.threads)
         environment["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives with the process
         # An emulated Python cannot start another by itself; see benchmarks/arm64.
@@ -61,7 +78,7 @@ class Worker:
             start_new_session=True,
         )
 
-    def ask(self, **request: Any) -> dict[str, Any]:
+    def _ask(self, **request: object) -> dict[str, Any]:
         """Send one request and wait for its answer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -78,9 +95,24 @@ class Worker:
             raise WorkerError(answer["error"], bool(answer.get("missing")))
         return answer
 
-    def open(self) -> dict[str, Any]:
-        """Load the network; runtime, load time and first run."""
-        return self.ask(do="open", cell=self.cell)
+    def open(self) -> Opened:
+        """Load the network."""
+        job = self.job
+        cell = {"threads": job.cell.threads, "kernels": job.cell.kernels, "options": job.options}
+        request = {"opener": job.opener, "path": job.path, "photo": job.photo} | cell
+        return Opened(**self._ask(do="open", job=request))
+
+    def run(self, count: int) -> Batch:
+        """So many repetitions."""
+        return Batch(**self._ask(do="run", count=count))
+
+    def memory(self) -> Memory:
+        """What it took so far."""
+        return Memory(**self._ask(do="memory"))
+
+    def delta(self, photo: str) -> str:
+        """The ``.npy`` file of a photo's perturbation, which lies beside the photo's."""
+        return str(self._ask(do="delta", photo=photo)["file"])
 
     def close(self) -> None:
         """End the process."""
@@ -123,18 +155,20 @@ class WorkerError(Exception):
 
 
 class _Series:
-    """Samples of one cell as they come in."""
+    """Samples of one job as they come in."""
 
-    def __init__(self, cell: dict[str, Any], worker: Worker, opened: dict[str, Any]) -> None:
-        self.cell = cell
+    def __init__(self, worker: Worker) -> None:
+        self.job = worker.job
         self.worker = worker
-        self.opened = opened
-        self.samples: dict[str, list[float]] = {step: [] for step in _STEPS}
+        self.opened = worker.open()
+        self.pre: list[float] = []
+        self.network: list[float] = []
+        self.post: list[float] = []
         self.rounds: list[float] = []
         self.hertz: list[float] = []
         self.joules: list[float] = []
         self.cpu: list[float] = []
-        self.memory: dict[str, Any] = {}
+        self.memory = Memory(None, None)
         self.error: str | None = None
         self.count = 1
         self.discard = 0
@@ -143,8 +177,8 @@ class _Series:
         """Run until the time of a repetition is known, and choose how many make a batch."""
         spent, runs = 0.0, 0
         while runs < 3 and spent < max(batch, 0.2) * 3:
-            answer = self.worker.ask(do="run", count=1)
-            spent += sum(answer[step][0] for step in _STEPS)
+            answer = self.worker.run(1)
+            spent += answer.pre[0] + answer.network[0] + answer.post[0]
             runs += 1
         each = spent / runs
         self.count = max(1, min(100, round(batch / each) if each else 100))
@@ -152,94 +186,93 @@ class _Series:
 
     def repeat(self) -> None:
         """One batch."""
-        answer = self.worker.ask(do="run", count=self.count + self.discard)
-        for step in _STEPS:
-            self.samples[step] += answer[step][self.discard :]
-        network = sorted(answer["network"][self.discard :])
-        self.rounds.append(percentile(network, 0.5))
-        if answer["hertz"] is not None:
-            self.hertz.append(answer["hertz"])
-        if answer["cpu"] is not None:
-            self.cpu.append(answer["cpu"] / min(self.cell["threads"], usable_cores()))
-        if answer["joules"] is not None:
-            self.joules.append(answer["joules"] / (self.count + self.discard))
+        count = self.count + self.discard
+        answer = self.worker.run(count)
+        network = answer.network[self.discard :]
+        self.pre += answer.pre[self.discard :]
+        self.network += network
+        self.post += answer.post[self.discard :]
+        self.rounds.append(short(middle(network) or 0.0))
+        if answer.hertz is not None:
+            self.hertz.append(answer.hertz)
+        if answer.cpu is not None:
+            self.cpu.append(answer.cpu / min(self.job.cell.threads, usable_cores()))
+        if answer.joules is not None:
+            self.joules.append(answer.joules / count)
 
-    def result(self) -> dict[str, Any]:
-        """Figures, for JSON."""
-        result: dict[str, Any] = dict(self.cell.get("labels") or {})
-        result.update(threads=self.cell["threads"], error=self.error, **self.opened, **self.memory)
-        if self.rounds:
-            parts = [self.samples[step] for step in _STEPS]
-            for step, values in zip(_STEPS, parts):  # noqa: B905 - strict= came with 3.10
-                result[step] = summarize(values).to_dict()
-            total = [sum(times) for times in zip(*parts)]  # noqa: B905
-            result["total"] = summarize(total).to_dict()
-            result["rounds"] = [float(f"{value:.7g}") for value in self.rounds]
-            result["hertz"] = percentile(sorted(self.hertz), 0.5) if self.hertz else None
-            result["cpu_share"] = percentile(sorted(self.cpu), 0.5) if self.cpu else None
-            result["joules"] = percentile(sorted(self.joules), 0.5) if self.joules else None
-        return result
+    def result(self) -> Cell:
+        """Figures, or what went wrong before there were any."""
+        row = {**vars(self.job.cell), "error": self.error, "runtime": self.opened.runtime}
+        if not self.rounds:
+            return Cell(**row)
+        return Measured(
+            **row,
+            **vars(self.memory),
+            load_s=self.opened.load_s,
+            first_s=self.opened.first_s,
+            pre=summarize(self.pre),
+            network=summarize(self.network),
+            post=summarize(self.post),
+            total=summarize([sum(times) for times in zip(self.pre, self.network, self.post)]),  # noqa: B905 - strict= came with 3.10
+            rounds=tuple(self.rounds),
+            hertz=middle(self.hertz),
+            cpu_share=middle(self.cpu),
+            joules=middle(self.joules),
+        )
 
 
 def measure(
-    cells: Sequence[dict[str, Any]],
+    jobs: Sequence[Job],
     *,
     rounds: int = 10,
     batch: float = 0.1,
     max_seconds: float = 600.0,
     notify: Notify = lambda line: None,
-    on_round: Callable[[list[dict[str, Any]]], None] = lambda results: None,
-) -> tuple[list[dict[str, Any]], str | None]:
-    """Measure all cells, interleaved.
+    on_round: Callable[[list[Cell]], None] = lambda results: None,
+) -> tuple[list[Cell], str | None]:
+    """Measure all jobs, interleaved.
 
     Args:
-        cells: what to measure; those that cannot be opened become results with an ``error``.
-        rounds: how often each cell has its turn; the order turns around every time.
+        jobs: what to measure; those that cannot be opened become results with an ``error``.
+        rounds: how often each has its turn; the order turns around every time.
         batch: seconds of a turn; at least one repetition.
         max_seconds: no further round begins after that.
         notify: called with lines for people.
         on_round: called with the results so far after every round, to keep them.
 
     Returns:
-        One result per cell in order, and why it stopped early, or None.
+        One result per job in order, and why it stopped early, or None.
     """
     begin = time.monotonic()
-    series: list[_Series | None] = []
-    results: list[dict[str, Any]] = []
+    series: dict[int, _Series] = {}
+    failed = {n: replace(job.cell, error="not reached") for n, job in enumerate(jobs)}
     stopped: str | None = None
 
-    def collect() -> list[dict[str, Any]]:
-        return [one.result() if one else dict(r) for one, r in zip(series, results)]  # noqa: B905
+    def collect() -> list[Cell]:
+        return [series[n].result() if n in series else failed[n] for n in range(len(jobs))]
 
     try:
-        for cell in cells:
-            labels = dict(cell.get("labels") or {}, threads=cell["threads"])
-            results.append(dict(labels, error="not reached"))
-            series.append(None)
-            worker = Worker(cell)
+        for number, job in enumerate(jobs):
+            worker = Worker(job)
             try:
-                opened = worker.open()
-                one = _Series(cell, worker, opened)
-                series[-1] = one
+                one = _Series(worker)
                 one.warm_up(batch)
-                notify(f"opened {_label(cell)} in {opened['load_s']:.2f} s")
+                series[number] = one
+                notify(f"opened {label(job.cell)} in {one.opened.load_s:.2f} s")
             except WorkerError as error:
-                results[-1]["error"] = str(error)
-                results[-1]["missing"] = error.missing
-                series[-1] = None
-                worker.close()
-                notify(f"not measured: {_label(cell)}: {error}")
-            except BaseException:
-                worker.close() if series[-1] is None else None
-                raise
-        alive = [one for one in series if one is not None]
+                failed[number] = replace(job.cell, error=str(error), missing=error.missing)
+                notify(f"not measured: {label(job.cell)}: {error}")
+            finally:
+                if number not in series:
+                    worker.close()
+        alive = list(series.values())
         for number in range(rounds):
             if number and time.monotonic() - begin > max_seconds:
                 stopped = f"stopped after {number} of {rounds} rounds: {max_seconds:g} s were over"
                 break
             for one in alive if number % 2 == 0 else alive[::-1]:
-                wanted = one.cell.get("rounds") or rounds
-                # A slow cell takes part in some rounds, spread over the run.
+                wanted = one.job.rounds or rounds
+                # A slow one takes part in some rounds, spread over the run.
                 turn = (number + 1) * wanted // rounds > number * wanted // rounds
                 if one.error is None and turn:
                     time.sleep(_REST)
@@ -247,24 +280,16 @@ def measure(
                         one.repeat()
                     except WorkerError as error:
                         one.error = str(error)
-                        notify(f"lost: {_label(one.cell)}: {error}")
+                        notify(f"lost: {label(one.job.cell)}: {error}")
             on_round(collect())
             notify(f"round {number + 1} of {rounds}")
         for one in alive:
             if one.error is None:
-                one.memory = one.worker.ask(do="memory")
+                one.memory = one.worker.memory()
     except (KeyboardInterrupt, SystemExit) as stop:
         stopped = "interrupted" if isinstance(stop, KeyboardInterrupt) else "terminated"
     finally:
         final = collect()
-        for done in series:
-            if done is not None:
-                done.worker.close()
+        for one in series.values():
+            one.worker.close()
     return final, stopped
-
-
-def _label(cell: dict[str, Any]) -> str:
-    labels = cell.get("labels") or {}
-    keys = ("name", "format", "precision", "peak")
-    words = [str(labels[key]) for key in keys if labels.get(key)]
-    return f"{' '.join(words) or cell['path']}, {threads_text(cell['threads'])}"
