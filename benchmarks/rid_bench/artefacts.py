@@ -83,7 +83,14 @@ class Checkpoint:
         """What a result says of the file."""
         size = payload_size(self.path)
         return Labels(
-            self.preset, "torch", "fp32", self.weights, self.resolution, self.levels, size, self.path.name
+            self.preset,
+            "torch",
+            "fp32",
+            self.weights,
+            self.resolution,
+            self.levels,
+            size,
+            self.path.name,
         )
 
 

@@ -28,6 +28,7 @@ PAPER_SECONDS = 1.0
 """What the paper claims for its network on a CPU (abstract of arXiv 2412.09844: 1.1 s)."""
 PGD_STEPS = 2
 """Steps in one timed repetition."""
+_RANDOM = "random, of TAESD's shape"
 _PAPER = "the paper's network, random weights"
 
 
@@ -91,7 +92,7 @@ def jobs(
     config = dict(config or {})
     options = {"side": config.get("image_size", 512), "config": config}
     kinds = [("RandomNetwork", "torch"), *([("RandomOnnx", "ONNX")] if onnx else [])]
-    encoder = f"an encoder ({surrogate or 'random, of TAESD\'s shape'})"
+    encoder = f"an encoder ({surrogate or _RANDOM})"
     made = []
     for count in threads:
         for kind, form in kinds:
@@ -177,9 +178,7 @@ def gate_latency(cells: Sequence[Cell], bound: float) -> list[Verdict]:
     return [_judge(label(cell), _interval(cell), bound, "s") for cell in measured(cells)]
 
 
-def gate_ratio(
-    cells: Sequence[Cell], peers: Sequence[Cell], given: Sequence[str]
-) -> list[Verdict]:
+def gate_ratio(cells: Sequence[Cell], peers: Sequence[Cell], given: Sequence[str]) -> list[Verdict]:
     """Hold cells to a share of the time of the paper's network in torch, same threads, same run.
 
     Raises:

@@ -123,23 +123,3 @@ def _standard_error(rounds: Sequence[float]) -> float:
     deviation = (percentile(ordered, 0.75) - percentile(ordered, 0.25)) / 1.35
     middle = median(ordered)
     return float(1.25 * deviation / len(ordered) ** 0.5 / middle) if middle else 0.0
-
-
-def table(comparison: Comparison) -> str:
-    """For the terminal."""
-    lines = [f"note: {warning}" for warning in comparison.warnings]
-    for change in comparison.changes:
-        word = "same"
-        if change.doubt:
-            word = f"cannot tell: {change.doubt}"
-        elif change.slower:
-            word = "SLOWER"
-        elif change.faster:
-            word = "faster"
-        lines.append(
-            f"{change.label}: {change.before * 1000:.3f} -> {change.after * 1000:.3f} ms "
-            f"({change.relative:+.1%}, noise {change.margin:.1%}): {word}"
-        )
-    lines += [f"{name}: not measured any more" for name in comparison.missing]
-    lines += [f"{name}: new" for name in comparison.new]
-    return "\n".join(lines)

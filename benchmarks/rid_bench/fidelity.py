@@ -48,9 +48,7 @@ def measure(
     rows = []
     for artefact, reference in pairs:
         notify(f"running {artefact.path.name}")
-        row = Fidelity(
-            **vars(artefact.labels()), reference=reference.device, floor=reference.floor
-        )
+        row = Fidelity(**vars(artefact.labels()), reference=reference.device, floor=reference.floor)
         try:
             row = _filled(row, artefact, reference, encode)
         except RidError as error:
@@ -96,7 +94,9 @@ def _filled(
         runtime=runtime.name,
         images=tuple(images),
         worst=Figures(**worst_of(numbers)),
-        mean=Figures(**{name: float(np.mean([row[name] for row in numbers])) for name in numbers[0]}),
+        mean=Figures(
+            **{name: float(np.mean([row[name] for row in numbers])) for name in numbers[0]}
+        ),
         gate=judge(images, bounds),
     )
 

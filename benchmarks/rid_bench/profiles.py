@@ -85,7 +85,8 @@ def attach(events: Sequence[Operator], layers: Sequence[Operator]) -> list[Opera
     waiting = {
         group: iter(fit)
         for group in set(groups) - {None}
-        if len(fit := [each for each in layers if each.kind in (group or ())]) == groups.count(group)
+        if len(fit := [each for each in layers if each.kind in (group or ())])
+        == groups.count(group)
     }
     rows = []
     for event, group in zip(events, groups, strict=True):

@@ -109,8 +109,7 @@ def make(
         images=tuple(images),
         deltas=tuple(deltas),
         floor={
-            name: compare_worst(deltas, other, 1 / card.levels)
-            for name, other in others.items()
+            name: compare_worst(deltas, other, 1 / card.levels) for name, other in others.items()
         },
     )
 

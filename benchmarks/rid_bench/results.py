@@ -119,7 +119,9 @@ def merge(paths: Sequence[str | Path]) -> list[Run]:
 def joined(runs: Sequence[Run]) -> list[Run]:
     """For a report: what measured fidelity alone goes to the run of the same machine's latency."""
     alone = [run for run in runs if run.fidelity and not run.cells]
-    hosts = [dataclasses.replace(run, fidelity=list(run.fidelity)) for run in runs if run not in alone]
+    hosts = [
+        dataclasses.replace(run, fidelity=list(run.fidelity)) for run in runs if run not in alone
+    ]
     rest = []
     for run in alone:
         keys = [(host.name, host.machine.cpu) for host in hosts]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rid_core.fidelity import ErrorStatistics
 from rid_core.errors import RidError
+from rid_core.fidelity import ErrorStatistics
 from rid_export.opening import Opened, open_any
 from rid_export.parity import compare_worst
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from rid_core.fidelity import compare
 from rid_core.errors import RidError
+from rid_core.fidelity import compare
 from rid_export.backends.coreml.activations import Scale, block_of, layers, quantize_inputs
 from rid_export.backends.coreml.graph import LevelsGraph, _gelu, to_program
 from rid_export.backends.coreml.quantize import quantize_coreml

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rid_core.fidelity import compare
 from rid_core.artifact import read_metadata
 from rid_core.errors import RidError
+from rid_core.fidelity import compare
 from rid_core.runtimes.onnxruntime import OnnxRuntime
 from rid_core.runtimes.torch import TorchRuntime
 from rid_export.parity import gate, thresholds

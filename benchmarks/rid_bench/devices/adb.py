@@ -16,7 +16,7 @@ from pathlib import Path
 from rid_bench import results
 from rid_bench.artefacts import Artefact
 from rid_bench.devices import remote
-from rid_bench.results import Run
+from rid_bench.portable.records import Run
 from rid_core.errors import RidError
 
 PACKAGE = "org.rid.demo"

@@ -34,6 +34,7 @@ PACKAGES = [
     "Pillow",
 ]
 
+
 def run(
     artefacts: Sequence[Artefact],
     checkpoints: Sequence[Checkpoint],
@@ -149,9 +150,7 @@ def network_jobs(
         for path, labels, side in fit:
             work = multiply_adds(path) if form == "tflite" else None
             for kernels in options.kernels if name == "litert" else ("xnnpack",):
-                cell = Cell(
-                    **vars(labels), runtime_key=name, kernels=kernels, multiply_adds=work
-                )
+                cell = Cell(**vars(labels), runtime_key=name, kernels=kernels, multiply_adds=work)
                 jobs += [
                     Job(name, replace(cell, threads=count), photo(side), str(path))
                     for count in threads

@@ -1,4 +1,4 @@
-"""The limits of a machine, measured by the same lines as networks: arithmetic and memory traffic."""
+"""The limits of a machine, arithmetic and memory traffic, measured as networks are."""
 
 from __future__ import annotations
 

@@ -169,7 +169,9 @@ class Measured(Cell):
             return f"the machine is busy with something else: it got {share:.0%} of its cores"
         if self.total.spread > NOISY:
             spread = self.total.spread
-            return f"the machine is too noisy to tell: samples spread over {spread:.0%} of the median"
+            return (
+                f"the machine is too noisy to tell: samples spread over {spread:.0%} of the median"
+            )
         return None
 
 

@@ -171,7 +171,9 @@ def _import_package(name: str) -> Any:
     try:
         importlib.import_module(package)
     except ImportError:
-        raise UnavailableError(f"{package.split('.')[0]} is not installed: pip install {distribution}") from None
+        raise UnavailableError(
+            f"{package.split('.')[0]} is not installed: pip install {distribution}"
+        ) from None
     return found
 
 
