@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from rid_bench.portable.records import Measured, Run, label, measured, percentile
+from rid_bench.portable.records import Measured, Run, label, measured
+from rid_bench.portable.timing import percentile
 
 LEAST = 0.05
 """Differences up to this are never called slower, however quiet the machine."""

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from rid_bench.portable.records import Measured, percentile, summarize
+from rid_bench.portable.records import Measured
+from rid_bench.portable.timing import percentile, summarize
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.99, 1.0])

@@ -31,8 +31,8 @@ from .records import (
     judge,
     label,
     measured,
-    threads_text,
 )
+from .timing import threads_text
 
 PACKAGES = ("numpy", "ai-edge-litert", "onnxruntime")
 RUNTIMES = {"TFLite": "litert", "ONNX": "onnxruntime"}

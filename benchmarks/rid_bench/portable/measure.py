@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
 from .machine import usable_cores
-from .records import Cell, Measured, label, middle, short, summarize
+from .records import Cell, Measured, label
+from .timing import middle, short, summarize
 from .worker import Batch, Memory, Opened
 
 _REST = 0.25

@@ -12,6 +12,8 @@ from typing import Any
 
 from rid_core.fidelity import ErrorStatistics
 
+from .timing import Summary, threads_text
+
 SCHEMA = 1
 """Of the document that holds results; boards, phones and workstations write the same."""
 NOISY = 0.25
@@ -21,46 +23,16 @@ STARVED = 0.6
 
 
 @dataclass(frozen=True)
-class Summary:
-    """Figures of one series of durations, in seconds.
-
-    Attributes:
-        count: of samples.
-        minimum: the fastest.
-        median: the middle one.
-        p90: 90 % were at most as slow.
-        p99: 99 %; with under 100 samples nearly the slowest.
-        mean: the arithmetic mean.
-        spread: (90th - 10th percentile) / median, without unit: how noisy the machine was.
-    """
-
-    count: int
-    minimum: float
-    median: float
-    p90: float
-    p99: float
-    mean: float
-    spread: float
-
-    def scaled(self, factor: float) -> Summary:
-        """Of a series whose every duration is ``factor`` times as long."""
-        names = ("minimum", "median", "p90", "p99", "mean")
-        return dataclasses.replace(self, **{name: getattr(self, name) * factor for name in names})
-
-
-@dataclass(frozen=True)
 class Labels:
     """Which network a row is about.
 
     Attributes:
         name: of the defender, or of what it is compared with.
-        format: for people, such as ``TFLite``.
-        precision: such as ``int8``.
+        format, precision: for people, such as ``TFLite`` and ``int8``.
         weights: SHA-256 of the weights.
         resolution: in pixels.
         levels: the bound, in 8-bit levels.
-        size_bytes: of the file.
-        file: its name.
+        file, size_bytes: its name and size.
     """
 
     name: str
@@ -124,10 +96,8 @@ class Measured(Cell):
     """A cell with figures.
 
     Attributes:
-        total: photo to perturbation.
-        pre: photo to input tensor.
-        network: the network alone.
-        post: output tensor to perturbation.
+        total: photo to perturbation; ``pre`` is up to the input tensor, ``network`` the network
+            alone, ``post`` what follows the output tensor.
         rounds: median of the network in each turn.
         load_s: opening it.
         first_s: its first run.
@@ -198,11 +168,9 @@ class Figures(ErrorStatistics):
 
     Attributes:
         photo: its name; empty for the worst or the mean over several.
-        psnr_db: of the protected photo against the one the reference gives, in 8 bits; 200 dB for
-            equal ones.
-        ssim: the same by structural similarity.
-        photo_psnr_db: of the protected photo against the photo itself: how visible it is.
-        photo_ssim: the same by structural similarity.
+        psnr_db, ssim: of the protected photo against the one the reference gives, in 8 bits; 200 dB
+            for equal ones.
+        photo_psnr_db, photo_ssim: of it against the photo itself: how visible it is.
         change_levels: the largest change of the photo.
         retained_shift: shift of a surrogate's latent as a share of the reference's.
     """
@@ -283,14 +251,10 @@ class Machine:
     Attributes:
         cpu: the processor.
         name: of the machine, for reports.
-        architecture: such as ``aarch64``.
+        architecture, board, system, python: as they call themselves.
         cores: that this process may use.
         memory_bytes: in all.
-        max_hertz: of the first core.
-        governor: of its frequency.
-        board: or product.
-        system: name and version.
-        python: version.
+        max_hertz, governor: of the first core's frequency.
         versions: of packages.
         load_before: cores that others kept busy before the run began.
         energy: whether energy can be read.
@@ -339,16 +303,11 @@ class MeasuredPhoto(Photo):
     """A photo with figures; durations are medians.
 
     Attributes:
-        total: file to file.
-        decode: JPEG to pixels.
-        scale: scaling and tiling.
-        network: all its runs.
-        apply: enlarging the perturbation, adding it, verifying.
-        encode: pixels to JPEG.
-        width: in pixels.
-        height: in pixels.
-        runtime: that ran the network.
-        preset: the defender.
+        total: file to file. Of that, ``decode`` is JPEG to pixels, ``scale`` scaling and tiling,
+            ``network`` all its runs, ``apply`` enlarging the perturbation, adding it and verifying,
+            ``encode`` pixels to JPEG.
+        width, height: in pixels.
+        runtime, preset: what ran which network.
         spread: (slowest - fastest) / median.
         seconds_per_megapixel: of the whole.
         memory_bytes: peak above what the loaded network needs.
@@ -444,11 +403,6 @@ def document(runs: Sequence[Run]) -> Mapping[str, Any]:
     return {"schema": SCHEMA, "runs": [dataclasses.asdict(run) for run in runs]}
 
 
-def threads_text(count: int) -> str:
-    """``1 thread``, ``2 threads``."""
-    return f"{count} thread{'' if count == 1 else 's'}"
-
-
 def label(row: Labels, *, threads: bool = True) -> str:
     """For people: ``rid-s TFLite int8, 2 threads``."""
     text = " ".join(word for word in (row.name, row.format, row.precision) if word)
@@ -462,41 +416,3 @@ def label(row: Labels, *, threads: bool = True) -> str:
 def measured(cells: Sequence[Cell]) -> list[Measured]:
     """Those that have figures."""
     return [cell for cell in cells if isinstance(cell, Measured)]
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which ``share`` (0 to 1) of the sorted ``values`` lie, interpolated.
-
-    Raises:
-        ValueError: no values.
-    """
-    if not values:
-        raise ValueError("no samples")
-    place = (len(values) - 1) * share
-    below = int(place)
-    above = min(below + 1, len(values) - 1)
-    return values[below] + (values[above] - values[below]) * (place - below)
-
-
-def middle(values: Sequence[float]) -> float | None:
-    """The median of ``values`` in any order; None without any."""
-    return percentile(sorted(values), 0.5) if values else None
-
-
-def summarize(samples: Sequence[float]) -> Summary:
-    """Figures of ``samples`` (seconds, in any order), to seven digits.
-
-    Raises:
-        ValueError: no samples.
-    """
-    ordered = sorted(samples)
-    median, p90 = percentile(ordered, 0.5), percentile(ordered, 0.9)
-    width = p90 - percentile(ordered, 0.1)
-    mean = sum(ordered) / len(ordered)
-    figures = (ordered[0], median, p90, percentile(ordered, 0.99), mean)
-    return Summary(len(ordered), *map(short, figures), short(width / median if median else 0.0))
-
-
-def short(value: float) -> float:
-    """To seven digits."""
-    return float(f"{value:.7g}")

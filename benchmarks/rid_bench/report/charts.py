@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rid_bench.endtoend import linearity
-from rid_bench.portable.records import (
-    Measured,
-    MeasuredPhoto,
-    Profile,
-    Run,
-    label,
-    measured,
-    threads_text,
-)
+from rid_bench.portable.records import Measured, MeasuredPhoto, Profile, Run, label, measured
+from rid_bench.portable.timing import threads_text
 from rid_bench.report import figures, tables
 from rid_core.report import Figure, duration, size
 from rid_core.report.plots import Axis, Bar, Line, Point, bars, chart

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from rid_bench import endtoend
 from rid_bench.compare import Comparison
-from rid_bench.portable.records import MeasuredPhoto, Run, label, measured, threads_text
+from rid_bench.portable.records import MeasuredPhoto, Run, label, measured
+from rid_bench.portable.timing import threads_text
 from rid_bench.report import figures
 from rid_core.report import Column, Facts, Items, Table, duration
 
