@@ -77,10 +77,10 @@ def _filled(
     row: Fidelity, artefact: Artefact, reference: Reference, encode: Encode | None
 ) -> Fidelity:
     from rid_core.output import suppress_output
-    from rid_export.opening import open_any
+    from rid_export.loading import load_any
 
     with suppress_output():
-        runtime = open_any(artefact.path).runner
+        runtime = load_any(artefact.path).runner
     images = []
     for name, image, truth in zip(reference.names, reference.images, reference.deltas, strict=True):
         delta = runtime.run(image)["delta"]

@@ -14,10 +14,9 @@ from rid_core.errors import RidError
 
 if TYPE_CHECKING:
     from rid_core.artifact import ArtifactMetadata
-    from rid_export.comparison import Comparison
     from rid_export.doctor import Diagnosis
     from rid_export.lint import Finding
-    from rid_export.opening import Opened
+    from rid_export.loading import Comparison, LoadedDefender
 
 SCHEMA = 1
 """Of what ``--json`` prints."""
@@ -249,7 +248,7 @@ def compare(first: str, second: str, as_json: bool) -> int:
     Each is a checkpoint, an exported file or a bundled preset; A is the reference.
     """
     from rid_core.output import suppress_output
-    from rid_export.comparison import compare_files
+    from rid_export.loading import compare_files
 
     with suppress_output():
         found = compare_files(first, second)
@@ -269,10 +268,10 @@ def compare(first: str, second: str, as_json: bool) -> int:
     return 0
 
 
-def _side(opened: Opened) -> dict[str, Any]:
+def _side(loaded: LoadedDefender) -> dict[str, Any]:
     names = ("kind", "preset", "levels", "weights", "operators")
-    side = {name: getattr(opened, name) for name in names}
-    return {"file": str(opened.path), "bytes": opened.size, "runtime": opened.runner.name} | side
+    side = {name: getattr(loaded, name) for name in names}
+    return {"file": str(loaded.path), "bytes": loaded.size, "runtime": loaded.runner.name} | side
 
 
 def _compare_rows(found: Comparison) -> list[tuple[str, str]]:

@@ -36,7 +36,7 @@ from rid_export import report
 from rid_export.codegen import write_wrapper
 from rid_export.doctor import system
 from rid_export.lint import lint_lines
-from rid_export.opening import open_runners, target_of
+from rid_export.loading import load_runners, target_of
 from rid_export.page import Shown, Story, render
 from rid_export.report import Result
 
@@ -157,5 +157,5 @@ def _story(
 
 def _show(result: Result, portrait: np.ndarray) -> Shown:
     target = target_of(read_metadata(result.file), result.file)
-    runner = open_runners(target, result.file)[0]
+    runner = load_runners(target, result.file)[0]
     return Shown(result, runner.name, runner.run(portrait)["delta"])

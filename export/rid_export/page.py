@@ -14,7 +14,7 @@ import numpy as np
 from rid_export import plots
 
 if TYPE_CHECKING:
-    from rid_export.layers import Notes
+    from rid_export.layers import QuantizationReport
     from rid_export.report import Result
 
 _SIDE = 512
@@ -175,7 +175,7 @@ def _errors(shown: Shown, story: Story) -> str:
     )
 
 
-def _layers(notes: Notes | None) -> str:
+def _layers(notes: QuantizationReport | None) -> str:
     """What quantization did to every layer, folded up; nothing if nothing was quantized."""
     if notes is None or not notes.layers:
         return ""

@@ -32,7 +32,7 @@ from rid_core.files import replacing
 from rid_core.output import suppress_output
 from rid_export import parity
 from rid_export.isolation import convert_isolated
-from rid_export.layers import Notes, describe, ranked
+from rid_export.layers import QuantizationReport, worst_layer
 from rid_export.lint import lint_lines
 from rid_export.preparation import Preparation, scratch_folder
 from rid_export.registry import Target, get_target
@@ -53,9 +53,9 @@ class Job:
         path: of the unfinished artefact.
         log: of the converter.
         preparation: images and references of the run.
-        material: folder of images for the converter, if it needs some.
+        calibration: folder of images for the converter, if it needs some.
         stop: set when the run was interrupted.
-        notes: of the converter, on quantization.
+        quantization: what the converter tells of it.
         remarks: for people, on the finished file.
         metadata: what the file says of itself, once it does.
         checked: outcome per runtime.
@@ -69,9 +69,9 @@ class Job:
     path: Path
     log: Path
     preparation: Preparation
-    material: Path | None = None
+    calibration: Path | None = None
     stop: threading.Event = field(default_factory=threading.Event)
-    notes: Notes | None = None
+    quantization: QuantizationReport | None = None
     remarks: tuple[str, ...] = ()
     metadata: ArtifactMetadata | None = None
     checked: list[Parity] = field(default_factory=list)
@@ -93,8 +93,8 @@ class Stage:
 
 
 def _convert(job: Job) -> None:
-    job.notes = convert_isolated(
-        job.target, job.spec, job.checkpoint, job.path, job.log, job.material, job.stop
+    job.quantization = convert_isolated(
+        job.target, job.spec, job.checkpoint, job.path, job.log, job.calibration, job.stop
     )
 
 
@@ -119,14 +119,9 @@ def _gate(job: Job) -> None:
             # A surrogate is slow: it judges the runtime that apps use, the first.
             reference = dataclasses.replace(reference, shift=None)
     except RidError as error:
-        raise RidError(f"{error}{_worst_layer(job)}") from None
+        rows = job.quantization.layers if job.quantization is not None else ()
+        raise RidError(f"{error}{worst_layer(rows)}") from None
     job.remarks = job.target.remarks(job.path)
-
-
-def _worst_layer(job: Job) -> str:
-    """Name the layer that loses most, if the converter left a float form to compare with."""
-    rows = ranked(job.target.layer_errors(job.path, job.reference.portraits[:2]))
-    return f"; worst layer: {describe(rows[0])}" if rows else ""
 
 
 def _seal(job: Job) -> None:
@@ -211,11 +206,9 @@ def export(
                 "unfit": None if calibration is None else calibration.unfit,
             }
             log = place.with_name(f"{place.name}.log")
-            material = preparation.material(spec)
+            folder = preparation.calibration_folder(spec)
             jobs.append(
-                Job(
-                    spec, target, checkpoint, reference, expected, place, log, preparation, material
-                )
+                Job(spec, target, checkpoint, reference, expected, place, log, preparation, folder)
             )
         return _run_all(jobs, stages, notify)
 
@@ -268,14 +261,14 @@ def _run(job: Job, stages: Sequence[Stage], notify: Notify, turn: threading.Lock
     except RidError as error:
         keep_log = str(job.log) in str(error)
         return Result(
-            spec.target, spec.precision, place, seconds, error=str(error), notes=job.notes
+            spec.target, spec.precision, place, seconds, error=str(error), notes=job.quantization
         )
     finally:
         if not keep_log:
             with contextlib.suppress(OSError):
                 job.log.unlink()
     with turn:
-        for line in (*_quantization_lines(job.notes), *job.remarks):
+        for line in (*_quantization_lines(job.quantization), *job.remarks):
             notify(f"{spec.label()}: {line}")
     return Result(
         spec.target,
@@ -285,7 +278,7 @@ def _run(job: Job, stages: Sequence[Stage], notify: Notify, turn: threading.Lock
         size,
         tuple(job.checked),
         portraits=job.preparation.portraits(spec).origin,
-        notes=job.notes,
+        notes=job.quantization,
         remarks=job.remarks,
     )
 
@@ -307,8 +300,8 @@ def _replaced(place: Path, fresh: ArtifactMetadata | None) -> Iterator[str]:
         yield f"replaced a file of that name that had other {', '.join(other)}"
 
 
-def _quantization_lines(notes: Notes | None) -> Iterator[str]:
-    if notes is not None and notes.float_layers:
-        before, after = notes.before["delta_sqnr_db"], notes.after["delta_sqnr_db"]
-        names = ", ".join(notes.float_layers)
+def _quantization_lines(report: QuantizationReport | None) -> Iterator[str]:
+    if report is not None and report.float_layers:
+        before, after = report.before["delta_sqnr_db"], report.after["delta_sqnr_db"]
+        names = ", ".join(report.float_layers)
         yield f"{before:.1f} dB, {after:.1f} dB with these layers kept in float: {names}"

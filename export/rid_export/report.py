@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rid_core.artifact import Parity
-from rid_export.layers import Notes
+from rid_export.layers import QuantizationReport
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Result:
     parity: tuple[Parity, ...] = ()
     error: str | None = None
     portraits: str = ""
-    notes: Notes | None = None
+    notes: QuantizationReport | None = None
     remarks: tuple[str, ...] = ()
 
     def figure(self, name: str) -> float | None:

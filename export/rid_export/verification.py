@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rid_core.artifact import FORMATS, ArtifactMetadata, Parity, check_digest, read_metadata
 from rid_core.errors import RidError
 from rid_export import parity
-from rid_export.opening import needs_extra, open_runners, target_of
+from rid_export.loading import load_runners, needs_extra, target_of
 
 if TYPE_CHECKING:
     from rid_core.runtimes.torch import TorchRuntime
@@ -68,7 +68,7 @@ def verify(
         )
     with needs_extra():
         target.inspect(path, metadata)
-    runners = open_runners(target, path)
+    runners = load_runners(target, path)
     reference = reference_of(torch_runtime, metadata, notify)
     outputs = tuple(info.name for info in metadata.outputs)
     rounded = target.rounded or "uint8" in {info.dtype for info in metadata.outputs}

@@ -118,11 +118,11 @@ def small_images() -> Any:
 def small_tflite(small_checkpoint: Path, small_images: Any) -> Any:
     """(graph, bytes of the float model with its layers named, grids) of the tiny defender."""
     import litert_torch
+    from rid_export.backends.litert.flatbuffer import Graph, read_model, write_model
 
     from rid_core.checkpoint import load_checkpoint
     from rid_core.quantization.grids import calibrate
     from rid_export.backends.litert import edits
-    from rid_export.backends.litert.flatbuffer import Graph, read_model, write_model
     from rid_export.graph import ExportGraph
 
     defender, card = load_checkpoint(small_checkpoint)

@@ -334,7 +334,6 @@ def _double_onnx(path: Path, of_weights: bool) -> None:
 
 def _double_tflite(path: Path, of_weights: bool) -> None:
     from ai_edge_litert import schema_py_generated as schema
-
     from rid_export.backends.litert.flatbuffer import read_model, write_model
 
     model = read_model(path.read_bytes())

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rid_export.backends.coreml.activations import Scale, block_of, layers, quantize_inputs
+from rid_export.backends.coreml.weights import linear_weights, palette, palettized_weights
 
 from rid_core.errors import RidError
 from rid_core.fidelity import compare
-from rid_export.backends.coreml.activations import Scale, block_of, layers, quantize_inputs
 from rid_export.backends.coreml.graph import LevelsGraph, _gelu, to_program
 from rid_export.backends.coreml.quantize import quantize_coreml
 from rid_export.backends.coreml.runner import MilRunner, layer_names, nodes
-from rid_export.backends.coreml.weights import linear_weights, palette, palettized_weights
 from rid_export.calibration import Material
 from rid_export.graph import ExportGraph
 from rid_export.registry import get_target

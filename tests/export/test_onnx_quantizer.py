@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rid_export.fidelity import judge, least_figures
 
 from rid_export.backends.onnx.graph import open_model
 from rid_export.backends.onnx.quantize import OnnxQuantizer, per_channel
-from rid_export.fidelity import judge, least_figures
 from rid_export.quantization import Yardstick, images_of, quantize
 
 pytestmark = pytest.mark.slow

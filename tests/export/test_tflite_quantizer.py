@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rid_export.backends.litert.flatbuffer import Graph, read_model
+from rid_export.fidelity import judge, least_figures
 
 from rid_core.defenders.mobile import Places
 from rid_core.runtimes.litert import open_model
-from rid_export.backends.litert.flatbuffer import Graph, read_model
 from rid_export.backends.litert.quantize import TFLiteQuantizer, nodes, tflite_layer_errors
-from rid_export.fidelity import judge, least_figures
 from rid_export.quantization import Yardstick, images_of, quantize
 
 pytestmark = pytest.mark.slow

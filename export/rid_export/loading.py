@@ -1,4 +1,4 @@
-"""Open anything that can be run: an exported file of any target, a checkpoint, a bundled preset."""
+"""Load anything that can be run, an exported file, a checkpoint or a preset, and compare two."""
 
 from __future__ import annotations
 
@@ -16,13 +16,17 @@ from rid_core.artifact import (
     read_metadata,
 )
 from rid_core.errors import MissingExtraError, RidError
+from rid_core.fidelity import ErrorStatistics
 from rid_core.operators import operator_counts
 from rid_core.runtimes import ModelRuntime
+from rid_export.parity import compare_worst
 from rid_export.registry import Target, get_target, list_targets
+
+DEFAULT_RESOLUTION = 512
 
 
 @dataclass(frozen=True)
-class Opened:
+class LoadedDefender:
     """A defender that is ready to run.
 
     Attributes:
@@ -77,7 +81,7 @@ def needs_extra() -> Iterator[None]:
         raise MissingExtraError(str(error.name or error), "export") from None
 
 
-def open_runners(target: Target, path: Path) -> list[ModelRuntime]:
+def load_runners(target: Target, path: Path) -> list[ModelRuntime]:
     """All runtimes of this machine that can run the file, the one that apps use first.
 
     Raises:
@@ -88,8 +92,8 @@ def open_runners(target: Target, path: Path) -> list[ModelRuntime]:
         return target.runners(path)
 
 
-def open_any(path_or_preset: str | Path) -> Opened:
-    """Open a checkpoint, an exported file or a bundled preset; what it is, its content tells.
+def load_any(path_or_preset: str | Path) -> LoadedDefender:
+    """Load a checkpoint, an exported file or a bundled preset; what it is, its content tells.
 
     Raises:
         RidError: missing, damaged, foreign or altered file.
@@ -101,13 +105,13 @@ def open_any(path_or_preset: str | Path) -> Opened:
     if not path.exists():
         path = find_checkpoint(path_or_preset)
     if artifact_format(path) == "torch":
-        return _open_checkpoint(path)
+        return _load_checkpoint(path)
     metadata = read_metadata(path)
     check_digest(path, metadata)
-    return Opened(
+    return LoadedDefender(
         path=path,
         kind=f"{FORMATS[metadata.format]} {metadata.precision}",
-        runner=open_runners(target_of(metadata, path), path)[0],
+        runner=load_runners(target_of(metadata, path), path)[0],
         preset=metadata.preset,
         levels=metadata.levels,
         stride=metadata.stride,
@@ -118,12 +122,12 @@ def open_any(path_or_preset: str | Path) -> Opened:
     )
 
 
-def _open_checkpoint(path: Path) -> Opened:
+def _load_checkpoint(path: Path) -> LoadedDefender:
     from rid_core.checkpoint import weights_digest
     from rid_core.runtimes.torch import TorchRuntime
 
     runtime = TorchRuntime(path)
-    return Opened(
+    return LoadedDefender(
         path=path,
         kind="checkpoint",
         runner=runtime,
@@ -135,3 +139,63 @@ def _open_checkpoint(path: Path) -> Opened:
         size=payload_size(path),
         operators={},
     )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two defenders and how far their perturbations are apart.
+
+    Attributes:
+        first: the reference.
+        second: what is measured.
+        resolution: at which both ran, in pixels.
+        portraits: number of portraits; every figure is the worst over them.
+        delta: statistics of the second's unit perturbation against the first's.
+    """
+
+    first: LoadedDefender
+    second: LoadedDefender
+    resolution: int
+    portraits: int
+    delta: ErrorStatistics
+
+    @property
+    def max_error_levels(self) -> float:
+        """Largest error of the perturbation in 8-bit levels, at the first's bound."""
+        return self.delta.max_error * self.first.levels
+
+
+def compare_files(first: str | Path, second: str | Path) -> Comparison:
+    """Run both on the gate's portraits.
+
+    Args:
+        first: a checkpoint, an exported file or a bundled preset.
+        second: another.
+
+    Raises:
+        RidError: one of them cannot be loaded, or no size suits both.
+    """
+    from rid_export.portraits import bundled_portraits
+
+    one, other = load_any(first), load_any(second)
+    resolution = _common_size(one, other)
+    portraits = bundled_portraits(resolution)
+    truth, measured = (
+        [loaded.runner.run(image)["delta"] for image in portraits] for loaded in (one, other)
+    )
+    worst = compare_worst(truth, measured, 1 / one.levels)
+    return Comparison(one, other, resolution, len(portraits), worst)
+
+
+def _common_size(one: LoadedDefender, other: LoadedDefender) -> int:
+    sizes = {loaded.fixed_size for loaded in (one, other) if loaded.fixed_size is not None}
+    if len(sizes) > 1:
+        raise RidError(
+            f"{one.path} works at {one.fixed_size} pixels, {other.path} at {other.fixed_size}: "
+            "export both at the same --resolution"
+        )
+    size = sizes.pop() if sizes else DEFAULT_RESOLUTION
+    for loaded in (one, other):
+        if size % loaded.stride:
+            raise RidError(f"{loaded.path} needs a multiple of {loaded.stride} pixels, not {size}")
+    return size

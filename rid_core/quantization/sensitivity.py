@@ -64,7 +64,7 @@ def sensitivity(
     return Sensitivity(noise, calibrated.sources, calibrated.products)
 
 
-def float_order(measured: Sensitivity, idle: frozenset[str] = frozenset()) -> list[str]:
+def float_order(measured: Sensitivity, floats: frozenset[str] = frozenset()) -> list[str]:
     """In which order layers should be kept in float, the most worth first.
 
     What a layer gives is rounded unless it and all layers that read it are in float; what else a
@@ -73,22 +73,22 @@ def float_order(measured: Sensitivity, idle: frozenset[str] = frozenset()) -> li
 
     Args:
         measured: of :func:`sensitivity`.
-        idle: layers that are in float anyway.
+        floats: layers that are in float anyway.
 
     Returns:
-        Layers which, with ``idle``, have at most :data:`MOST_IN_FLOAT` of the multiply-adds.
+        Layers which, with ``floats``, have at most :data:`MOST_IN_FLOAT` of the multiply-adds.
     """
     total = sum(measured.products.values())
     readers: dict[str, set[str]] = {}
     for layer, source in measured.sources.items():
         readers.setdefault(source, set()).add(layer)
 
-    def noise(floats: frozenset[str]) -> float:
+    def noise(kept: frozenset[str]) -> float:
         return sum(
             value
             for name, value in measured.noise.items()
-            if not readers.get(name, set()) <= floats
-            or (name in measured.products and name not in floats)
+            if not readers.get(name, set()) <= kept
+            or (name in measured.products and name not in kept)
         )
 
     groups = {frozenset((layer,)) for layer in measured.products}
@@ -99,7 +99,7 @@ def float_order(measured: Sensitivity, idle: frozenset[str] = frozenset()) -> li
         return sum(measured.products[name] + _OVERHEAD * total for name in layers)
 
     order: list[str] = []
-    kept = idle & measured.products.keys()
+    kept = floats & measured.products.keys()
     while True:
         left = noise(kept)
         worth = {

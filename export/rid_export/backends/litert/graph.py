@@ -1,18 +1,24 @@
-"""TFLite files as objects: read, look around, write.
+"""TFLite files as objects: read, look around, write; and the names of their layers.
 
 Built on the object API that LiteRT generates from TensorFlow Lite's schema.fbs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+import hashlib
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from rid_core.errors import RidError
+from rid_export.layers import Role, Step
 
+_WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+MOVES = frozenset(("DEPTH_TO_SPACE", "RESHAPE", "TRANSPOSE"))
+"""Operators that only move values: their output has the range of their input."""
 _ALIGNMENT = 16
 _OUTSIDE = 1
 """A buffer whose offset is larger than this lies behind the flatbuffer, not in it."""
@@ -118,6 +124,11 @@ class Graph:
         # Files keep small codes in the older field too; the larger of both is the one meant.
         return str(self._kinds[max(entry.builtinCode, entry.deprecatedBuiltinCode)])
 
+    def weighted(self, operator: Any) -> bool:
+        """Whether it has weights: a convolution or a matrix product with a constant."""
+        kind = self.kind(operator)
+        return kind in _WEIGHTED and self.constant(int(operator.inputs[1])) is not None
+
     def name(self, tensor: int) -> str:
         """Name of a tensor."""
         found = self.tensors[tensor].name
@@ -153,8 +164,6 @@ class Graph:
 
     def add_tensor(self, name: str, like: int, **fields: Any) -> int:
         """A copy of the description of tensor ``like`` under another name; its index."""
-        import copy
-
         tensor = copy.copy(self.tensors[like])
         tensor.name = name.encode()
         for key, value in fields.items():
@@ -210,3 +219,94 @@ class Graph:
                 found.append(index)
                 wanted.update(int(t) for t in operator.inputs)
         return found[::-1]
+
+
+def _fingerprint(value: np.ndarray) -> bytes:
+    """Of a tensor's values in any order: layouts differ between torch and TFLite."""
+    return hashlib.sha256(np.sort(value.astype(np.float32), axis=None).tobytes()).digest()
+
+
+def name_layers(graph: Graph, weights: Mapping[str, np.ndarray]) -> None:
+    """Call every tensor by the module it belongs to.
+
+    Converters name tensors after the whole path of Python classes, ambiguously where a module was
+    called in parts. What is certain is a convolution's weights: ``encoder.0.expand`` is the layer
+    that holds those of ``encoder.0.expand.weight``; what follows it is ``encoder.0.expand/add``.
+
+    Args:
+        graph: to be edited.
+        weights: the network's tensors by name, in any layout.
+    """
+    modules = {
+        _fingerprint(value): name.rpartition(".")[0]
+        for name, value in weights.items()
+        if value.ndim >= 2
+    }
+    names: dict[int, str] = {
+        int(entry.tensorIndex): entry.name.decode() if isinstance(entry.name, bytes) else entry.name
+        for entry in graph.ends()
+    }
+    taken = set(names.values())
+    layer_of: dict[int, str] = {}
+
+    def give(tensor: int, name: str) -> None:
+        if tensor in names:
+            return
+        unique, count = name, 1
+        while unique in taken:
+            count += 1
+            unique = f"{name}.{count}"
+        taken.add(unique)
+        names[tensor] = unique
+
+    for operator in graph.operators:
+        kind = graph.kind(operator)
+        inputs = [int(t) for t in operator.inputs if t >= 0]
+        before = next((layer_of[t] for t in inputs if t in layer_of), "input")
+        if graph.weighted(operator):
+            value = graph.constant(inputs[1])
+            assert value is not None
+            layer = modules.get(_fingerprint(value), f"{before}/{kind.lower()}")
+            title = layer
+        else:
+            layer, title = before, f"{before}/{kind.lower()}"
+        for output in operator.outputs:
+            give(int(output), title)
+            layer_of[int(output)] = layer
+        parts = ("weight", "bias") if graph.weighted(operator) else ()
+        for position, tensor in enumerate(inputs):
+            if graph.constant(tensor) is not None:
+                part = parts[position - 1] if 0 < position <= len(parts) else "constant"
+                give(tensor, f"{title}.{part}")
+    for tensor, name in names.items():
+        graph.tensors[tensor].name = name.encode()
+
+
+def steps(graph: Graph) -> list[Step]:
+    """The operators on the way to ``delta``, in order; tensors are named by :func:`name_layers`."""
+    found = []
+    for index in graph.trunk("delta"):
+        operator = graph.operators[index]
+        kind, output = graph.kind(operator), graph.name(int(operator.outputs[0]))
+        constants = [graph.constant(int(t)) for t in operator.inputs]
+        role: Role = "other"
+        channels = 0
+        if graph.weighted(operator):
+            role = "layer"
+            depthwise = kind == "DEPTHWISE_CONV_2D"
+            channels = 1 if depthwise else graph.shape(int(operator.inputs[1]))[-1]
+        elif kind == "ADD":
+            maps = all(value is None or value.ndim > 2 for value in constants)
+            role = "sum" if maps else "bias"
+        elif kind in ("RELU", "TANH"):
+            role = "activation"
+        elif kind in MOVES:
+            role = "move"
+        inputs = tuple(
+            graph.name(int(t))
+            for t, value in zip(operator.inputs, constants, strict=True)
+            if t >= 0 and value is None
+        )
+        fused = bool(getattr(operator.builtinOptions, "fusedActivationFunction", 0))
+        found.append(Step(output, kind, role, inputs, output, channels, fused))
+    return found
