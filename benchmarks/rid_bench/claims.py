@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rid_bench.compare import LEAST
-from rid_bench.portable.measure import Job
 from rid_bench.portable.records import (
     NOISY,
     STARVED,
@@ -22,6 +21,7 @@ from rid_bench.portable.records import (
     label,
     measured,
 )
+from rid_bench.portable.worker import Job
 from rid_core.errors import RidError
 
 PAPER_SECONDS = 1.0
@@ -211,15 +211,13 @@ def gate_int8(cells: Sequence[Cell]) -> list[Verdict]:
     Raises:
         RidError: there is no such pair of cells.
     """
-    found = {
-        (cell.precision, cell.name, cell.resolution, cell.kernels, cell.threads): cell
-        for cell in measured(cells)
-        if cell.runtime_key == "litert"
-    }
+    fit = [cell for cell in measured(cells) if cell.runtime_key == "litert"]
+    found = {(c.precision, c.name, c.resolution, c.kernels, c.threads): c for c in fit}
     pairs = [
-        (cell, found["fp32", *rest])
-        for (precision, *rest), cell in found.items()
-        if precision == "int8" and ("fp32", *rest) in found
+        (cell, plain)
+        for cell in fit
+        if cell.precision == "int8"
+        and (plain := found.get(("fp32", cell.name, cell.resolution, cell.kernels, cell.threads)))
     ]
     if not pairs:
         raise RidError("--int8-no-slower needs a network as fp32 and as int8, both in LiteRT")

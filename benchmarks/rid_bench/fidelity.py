@@ -93,10 +93,8 @@ def _filled(
         row,
         runtime=runtime.name,
         images=tuple(images),
-        worst=Figures(**worst_of(numbers)),
-        mean=Figures(
-            **{name: float(np.mean([row[name] for row in numbers])) for name in numbers[0]}
-        ),
+        worst=Figures.of(worst_of(numbers)),
+        mean=Figures.of({n: float(np.mean([row[n] for row in numbers])) for n in numbers[0]}),
         gate=judge(images, bounds),
     )
 

@@ -44,7 +44,8 @@ class RandomNetwork:
 
     def decode(self) -> np.ndarray:
         """The unit perturbation."""
-        return self._session.fetch("delta")[0].clip(-1, 1)
+        unit: np.ndarray = self._session.fetch("delta")[0]
+        return unit.clip(-1, 1)
 
 
 class RandomOnnx(RandomNetwork):

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rid_bench.portable.measure import Job
 from rid_bench.portable.records import Cell, Machine, Measured
 from rid_bench.portable.timing import Summary
+from rid_bench.portable.worker import Job
 
 # bench_sessions (by workers too) and tiny_defender are imported by name.
 sys.path.insert(0, str(Path(__file__).parent))

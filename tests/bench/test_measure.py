@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from rid_bench.portable.measure import Job, measure
+from rid_bench.portable.measure import measure
 from rid_bench.portable.records import Cell, Measured
+from rid_bench.portable.worker import Job
 
 Stub = Callable[..., Job]
 

@@ -13,9 +13,8 @@ from rid_bench.artefacts import open_artefact
 from rid_bench.peers import Pgd, RandomNetwork, TorchMatmul, random_defender
 from rid_bench.photos import gate_photos
 from rid_bench.portable import limits
-from rid_bench.portable.measure import Job, Worker
 from rid_bench.portable.records import Cell
-from rid_bench.portable.worker import Bench, Request, UnavailableError
+from rid_bench.portable.worker import Bench, Job, UnavailableError, Worker
 from rid_core.runtimes import load_runtime
 
 SIDE = 64
@@ -53,7 +52,7 @@ def test_a_missing_runtime_names_the_pip_line(
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UnavailableError, match=line):
-        Bench(Request(library, "none", 1, "xnnpack", photo, {}))
+        Bench(Job(library, Cell("rid-n"), photo, "none"))
 
 
 def test_limits_do_what_they_say() -> None:

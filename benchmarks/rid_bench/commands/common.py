@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,32 +19,21 @@ CANNOT_TELL = 3
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
 
-class Numbers(click.ParamType):
-    """A list such as ``1,2,4``, all above 0; empty for an empty text."""
+def numbers(
+    kind: Callable[[str], float],
+) -> Callable[[click.Context, click.Parameter, str], list[float]]:
+    """What parses a list such as ``1,2,4``, all above 0; empty for an empty text."""
 
-    name = "LIST"
-
-    def __init__(self, kind: type[int] | type[float]) -> None:
-        self._kind = kind
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Sequence[float]:
-        """Parse it.
-
-        Raises:
-            RidError: it is no such list.
-        """
-        if not isinstance(value, str):  # a default that was converted before
-            return value  # type: ignore[return-value]
+    def parse(_: click.Context, option: click.Parameter, text: str) -> list[float]:
         try:
-            found = [self._kind(word) for word in value.split(",") if word.strip()]
+            found = [kind(word) for word in text.split(",") if word.strip()]
         except ValueError:
-            found = [self._kind(0)]
+            found = [0]
         if any(not number > 0 for number in found):
-            option = param.opts[0] if param else "it"
-            raise RidError(f"{option} takes numbers such as 1,2,4, not {value!r}")
+            raise RidError(f"{option.opts[0]} takes numbers such as 1,2,4, not {text!r}")
         return found
+
+    return parse
 
 
 def output_option(default: str) -> Callable[[_Command], _Command]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from rid_bench.commands.common import PATH, Numbers, output_option, show
+from rid_bench.commands.common import PATH, numbers, output_option, show
 from rid_core.errors import RidError
 
 
@@ -20,7 +20,7 @@ from rid_core.errors import RidError
 @click.option("--config", metavar="FILE", help="ssh configuration instead of your own.")
 @click.option("--python", default="python3", show_default=True, help="On the board.")
 @click.option("--folder", help="Where to work on the board.  [its folder for temporary files]")
-@click.option("--threads", type=Numbers(int), default="", metavar="LIST", help="Such as 1,2,4.")
+@click.option("--threads", callback=numbers(int), default="", metavar="LIST", help="Such as 1,2,4.")
 @click.option("--rounds", default=10, show_default=True, type=click.IntRange(1))
 @click.option("--seconds", default=1800.0, show_default=True, help="The run may take.")
 def ssh_command(

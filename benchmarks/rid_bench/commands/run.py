@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict, TypeVar
 import click
 
 from rid_bench import Options
-from rid_bench.commands.common import CANNOT_TELL, Numbers, output_option, show
+from rid_bench.commands.common import CANNOT_TELL, numbers, output_option, show
 from rid_core.errors import RidError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def _measuring(command: _Command) -> _Command:
     """Options whose names are fields of :class:`rid_bench.Options`."""
     options = (
         click.option(
-            "--threads", type=Numbers(int), default="", metavar="LIST",
+            "--threads", callback=numbers(int), default="", metavar="LIST",
             help="Such as 1,2,4.  [1 and all cores]",
         ),
         click.option(
@@ -62,7 +62,7 @@ def _measuring(command: _Command) -> _Command:
             help="Encoder that PGD is timed on.  [random weights]",
         ),
         click.option(
-            "--photos", "megapixels", type=Numbers(float), default="1,12,48", show_default=True,
+            "--photos", "megapixels", callback=numbers(float), default="1,12,48", show_default=True,
             metavar="LIST", help="Whole photos, megapixels; '' for none.",
         ),
         click.option(

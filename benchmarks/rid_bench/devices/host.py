@@ -18,8 +18,9 @@ from rid_bench.layers import multiply_adds
 from rid_bench.photos import photo_at
 from rid_bench.portable import limits
 from rid_bench.portable.machine import describe, usable_cores
-from rid_bench.portable.measure import Job, measure
+from rid_bench.portable.measure import measure
 from rid_bench.portable.records import Cell, Labels, Run
+from rid_bench.portable.worker import Job
 from rid_core.errors import RidError
 from rid_core.runtimes import LIBRARIES
 

@@ -18,7 +18,7 @@ from rid_core.runtimes import LIBRARIES
 
 from . import limits
 from .machine import describe, usable_cores
-from .measure import Job, Worker, WorkerError, measure
+from .measure import measure
 from .records import (
     SCHEMA,
     Bound,
@@ -33,6 +33,7 @@ from .records import (
     measured,
 )
 from .timing import threads_text
+from .worker import Job, Worker, WorkerError
 
 PACKAGES = ("numpy", "ai-edge-litert", "onnxruntime")
 RUNTIMES = {"TFLite": "litert", "ONNX": "onnxruntime"}

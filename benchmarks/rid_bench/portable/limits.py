@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .measure import Job
 from .records import Cell, Measured, Peak
+from .worker import Job
 
 MATMUL_SIDE = 1024
 COPY_BYTES = 64 << 20

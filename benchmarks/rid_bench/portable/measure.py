@@ -2,157 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import signal
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import IO, Any
+from dataclasses import replace
 
 from .machine import usable_cores
 from .records import Cell, Measured, label
 from .timing import middle, short, summarize
-from .worker import Batch, Memory, Opened
+from .worker import Job, Memory, Worker, WorkerError
 
 _REST = 0.25
 """Seconds between the turns of two workers: threads of torch and of BLAS go on spinning for up to
 0.2 s after their last product, and whoever comes next would have half the cores."""
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _LONG = 0.05
 """Seconds; a repetition that takes longer needs no unmeasured one before it."""
 
 Notify = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Job:
-    """What to measure.
-
-    Attributes:
-        opener: a library of :data:`rid_core.runtimes.LIBRARIES`, or ``module:class``.
-        cell: what the result says of it; its threads and kernels are used.
-        photo: an ``.npy`` file, uint8 RGB [H, W, 3].
-        path: of the file.
-        rounds: the most that are wanted, for what is slow.
-        options: further ones of ``module:class``, as JSON knows them.
-    """
-
-    opener: str
-    cell: Cell
-    photo: str
-    path: str = ""
-    rounds: int | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-class Worker:
-    """A job's process.
-
-    Raises:
-        WorkerError: from every call, when the process refuses or is gone.
-    """
-
-    def __init__(self, job: Job) -> None:
-        """Start the process; :meth:`open` makes it load the network."""
-        self.job = job
-        environment = dict(os.environ)
-        for name in _THREAD_VARIABLES:
-            environment[name] = str(job.cell.threads)
-        environment["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)
-        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives with the process
-        # An emulated Python cannot start another by itself; see benchmarks/arm64.
-        python = os.environ.get("RID_BENCH_PYTHON") or sys.executable
-        command = [python, "-m", f"{__package__}.worker"]
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env=environment,
-            text=True,
-            # Ctrl-C is for the driver alone: it keeps what was measured.
-            start_new_session=True,
-        )
-
-    def _ask(self, **request: object) -> dict[str, Any]:
-        """Send one request and wait for its answer."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            raise WorkerError(self._obituary())
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            raise WorkerError(answer["error"], bool(answer.get("missing")))
-        return answer
-
-    def open(self) -> Opened:
-        """Load the network."""
-        job = self.job
-        cell = {"threads": job.cell.threads, "kernels": job.cell.kernels, "options": job.options}
-        request = {"opener": job.opener, "path": job.path, "photo": job.photo} | cell
-        return Opened(**self._ask(do="open", job=request))
-
-    def run(self, count: int) -> Batch:
-        """So many repetitions."""
-        return Batch(**self._ask(do="run", count=count))
-
-    def memory(self) -> Memory:
-        """What it took so far."""
-        return Memory(**self._ask(do="memory"))
-
-    def delta(self, photo: str) -> str:
-        """The ``.npy`` file of a photo's perturbation, which lies beside the photo's."""
-        return str(self._ask(do="delta", photo=photo)["file"])
-
-    def close(self) -> None:
-        """End the process."""
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    stream.close()
-        try:
-            self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._log.close()
-
-    def _obituary(self) -> str:
-        code = self._process.wait()
-        self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").strip().splitlines()
-        last = lines[-1].strip()[:200] if lines else "it printed nothing"
-        if code < 0:
-            try:
-                name = signal.Signals(-code).name
-            except ValueError:
-                name = f"signal {-code}"
-            hint = " (out of memory?)" if name == "SIGKILL" else ""
-            return f"its process died of {name}{hint}: {last}"
-        return f"its process ended with {code}: {last}"
-
-
-class WorkerError(Exception):
-    """What a worker refused, in one line.
-
-    Attributes:
-        missing: whether its runtime is not installed.
-    """
-
-    def __init__(self, text: str, missing: bool = False) -> None:
-        super().__init__(text)
-        self.missing = missing
 
 
 class _Series:

@@ -183,6 +183,11 @@ class Figures(ErrorStatistics):
     change_levels: float | None = None
     retained_shift: float | None = None
 
+    @classmethod
+    def of(cls, numbers: Mapping[str, Any]) -> Figures:
+        """Out of numbers by name."""
+        return cls(**numbers)
+
     def numbers(self) -> dict[str, float]:
         """Those that were measured, by name."""
         found = dataclasses.asdict(self)

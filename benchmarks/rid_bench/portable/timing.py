@@ -68,9 +68,15 @@ def summarize(samples: Sequence[float]) -> Summary:
     ordered = sorted(samples)
     median, p90 = percentile(ordered, 0.5), percentile(ordered, 0.9)
     width = p90 - percentile(ordered, 0.1)
-    mean = sum(ordered) / len(ordered)
-    figures = (ordered[0], median, p90, percentile(ordered, 0.99), mean)
-    return Summary(len(ordered), *map(short, figures), short(width / median if median else 0.0))
+    return Summary(
+        count=len(ordered),
+        minimum=short(ordered[0]),
+        median=short(median),
+        p90=short(p90),
+        p99=short(percentile(ordered, 0.99)),
+        mean=short(sum(ordered) / len(ordered)),
+        spread=short(width / median if median else 0.0),
+    )
 
 
 def short(value: float) -> float:

@@ -8,21 +8,28 @@ runtime prints goes to standard error.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import json
 import os
+import signal
+import subprocess
 import sys
+import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 
 from rid_core.runtimes import LIBRARIES, open_in
 
 from . import machine
+from .records import Cell
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class UnavailableError(Exception):
@@ -46,24 +53,24 @@ class Steps(Protocol):
 
 
 @dataclass(frozen=True)
-class Request:
-    """What a process is to open.
+class Job:
+    """What to measure.
 
     Attributes:
         opener: a library of :data:`rid_core.runtimes.LIBRARIES`, or ``module:class``.
-        path: of the file.
-        threads: of the CPU.
-        kernels: of LiteRT.
+        cell: what the result says of it; its threads and kernels are used.
         photo: an ``.npy`` file, uint8 RGB [H, W, 3].
-        options: further ones of ``module:class``.
+        path: of the file.
+        rounds: the most that are wanted, for what is slow.
+        options: further ones of ``module:class``, as JSON knows them.
     """
 
     opener: str
-    path: str
-    threads: int
-    kernels: str
+    cell: Cell
     photo: str
-    options: dict[str, Any]
+    path: str = ""
+    rounds: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,22 +102,124 @@ class Memory:
     memory_bytes: int | None
 
 
+class Worker:
+    """A job's process.
+
+    Raises:
+        WorkerError: from every call, when the process refuses or is gone.
+    """
+
+    def __init__(self, job: Job) -> None:
+        """Start the process; :meth:`open` makes it load the network."""
+        self.job = job
+        environment = dict(os.environ)
+        for name in _THREAD_VARIABLES:
+            environment[name] = str(job.cell.threads)
+        environment["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives with the process
+        # An emulated Python cannot start another by itself; see benchmarks/arm64.
+        python = os.environ.get("RID_BENCH_PYTHON") or sys.executable
+        command = [python, "-m", __name__]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=environment,
+            text=True,
+            # Ctrl-C is for the driver alone: it keeps what was measured.
+            start_new_session=True,
+        )
+
+    def _ask(self, **request: object) -> dict[str, Any]:
+        """Send one request and wait for its answer."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            raise WorkerError(self._obituary())
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise WorkerError(answer["error"], bool(answer.get("missing")))
+        return answer
+
+    def open(self) -> Opened:
+        """Load the network."""
+        return Opened(**self._ask(do="open", job=dataclasses.asdict(self.job)))
+
+    def run(self, count: int) -> Batch:
+        """So many repetitions."""
+        return Batch(**self._ask(do="run", count=count))
+
+    def memory(self) -> Memory:
+        """What it took so far."""
+        return Memory(**self._ask(do="memory"))
+
+    def delta(self, photo: str) -> str:
+        """The ``.npy`` file of a photo's perturbation, which lies beside the photo's."""
+        return str(self._ask(do="delta", photo=photo)["file"])
+
+    def close(self) -> None:
+        """End the process."""
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+
+    def _obituary(self) -> str:
+        code = self._process.wait()
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        last = lines[-1].strip()[:200] if lines else "it printed nothing"
+        if code < 0:
+            try:
+                name = signal.Signals(-code).name
+            except ValueError:
+                name = f"signal {-code}"
+            hint = " (out of memory?)" if name == "SIGKILL" else ""
+            return f"its process died of {name}{hint}: {last}"
+        return f"its process ended with {code}: {last}"
+
+
+class WorkerError(Exception):
+    """What a worker refused, in one line.
+
+    Attributes:
+        missing: whether its runtime is not installed.
+    """
+
+    def __init__(self, text: str, missing: bool = False) -> None:
+        super().__init__(text)
+        self.missing = missing
+
+
 class Bench:
     """Something that is open, and its figures."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, job: Job) -> None:
         """Open it and run it once.
 
         Raises:
             UnavailableError: its runtime is not installed.
         """
-        opener = _import_package(request.opener)
-        self._photo = np.load(request.photo)
+        opener = _import_package(job.opener)
+        self._photo = np.load(job.photo)
         self._energy = machine.Energy()
         self._baseline = machine.memory_now()
         machine.reset_memory_peak()
         begin = time.perf_counter()
-        self._steps = _open(opener, request)
+        self._steps = _open(opener, job)
         load = time.perf_counter() - begin
         self.opened = Opened(self._steps.name, load, self.run(1).network[0])
 
@@ -177,22 +286,23 @@ def _import_package(name: str) -> Any:
     return found
 
 
-def _open(opener: Any, request: Request) -> Steps:
+def _open(opener: Any, job: Job) -> Steps:
     steps: Steps
     if opener is not None:
-        steps = opener(request.path, request.threads, **request.options)
+        steps = opener(job.path, job.cell.threads, **job.options)
         return steps
     # Who sent the file has checked its digest: an app would not do it at every start either.
-    options: dict[str, object] = {} if request.opener == "torch" else {"sealed": False}
-    if request.opener == "litert":
-        options["kernels"] = request.kernels
-    return open_in(request.opener, Path(request.path), threads=request.threads, **options)
+    options: dict[str, object] = {} if job.opener == "torch" else {"sealed": False}
+    if job.opener == "litert":
+        options["kernels"] = job.cell.kernels
+    return open_in(job.opener, Path(job.path), threads=job.cell.threads, **options)
 
 
 def _answer(bench: Bench | None, request: dict[str, Any]) -> tuple[Bench | None, dict[str, Any]]:
     what = request["do"]
     if what == "open":
-        bench = Bench(Request(**request["job"]))
+        job = request["job"]
+        bench = Bench(Job(**{**job, "cell": Cell(**job["cell"])}))
         return bench, dataclasses.asdict(bench.opened)
     if bench is None:
         raise ValueError("nothing is open")

@@ -11,6 +11,7 @@ from rid_bench.portable.records import (
     Fidelity,
     Figures,
     Measured,
+    Profile,
     Run,
     label,
     measured,
@@ -99,7 +100,7 @@ def doubts(run: Run) -> list[str]:
 
 def failures(run: Run) -> list[str]:
     """What could not be measured, and why."""
-    rows = (*run.cells, *run.peers, *run.layers, *run.fidelity)
+    rows: list[Cell | Profile | Fidelity] = [*run.cells, *run.peers, *run.layers, *run.fidelity]
     lines = [f"{label(row)}: {row.error}" for row in rows if row.error]
     lines += [f"{row.megapixels:g} megapixels: {row.error}" for row in run.photos if row.error]
     return list(dict.fromkeys(lines))
@@ -117,4 +118,4 @@ def fidelity_of(runs: Sequence[Run], cell: Cell) -> Figures | None:
 
 def worst(row: Fidelity) -> Figures:
     """Figures of an artefact, each the worst over its photos (a board sends photos alone)."""
-    return row.worst or Figures(**worst_of([image.numbers() for image in row.images]))
+    return row.worst or Figures.of(worst_of([image.numbers() for image in row.images]))

@@ -45,7 +45,8 @@ class MilRunner:
         """The unit perturbation, [H, W, 3], for a float32 image [H, W, 3] in [0, 1]."""
         self.feed(_pixels(image))
         self.infer()
-        return self.fetch("delta")[0].astype(np.float32).transpose(1, 2, 0)
+        planes: np.ndarray = self.fetch("delta")[0].astype(np.float32)
+        return planes.transpose(1, 2, 0)
 
     def activations(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Every float result of the program, by the name of its variable."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from rid_core.runtimes.onnxruntime import OnnxSession
-from rid_export.layers import Role, Step
+from rid_export.layers import Activations, Role, Step
 
 MOVES = frozenset(("DepthToSpace", "Reshape", "Transpose"))
 """Operators that only move values: their output has the range of their input."""
@@ -89,7 +89,7 @@ def open_model(model: Any) -> OnnxSession:
     return OnnxSession(model.SerializeToString(), threads=1)
 
 
-def activations(model: Any) -> Callable[[np.ndarray], Mapping[str, np.ndarray]]:
+def activations(model: Any) -> Activations:
     """What gives every float tensor that a model computes, by name, for an image [H, W, 3].
 
     Of quantized tensors it is the dequantized value. Operators are not fused then, so that
