@@ -68,10 +68,11 @@ def compare(photo: Path, protected: Path, model: Path) -> int:
 
 def results(file: Path) -> int:
     """What the benchmark wrote is what rid-bench reads."""
-    from rid_bench.results import load, measured
+    from rid_bench.portable.records import measured
+    from rid_bench.results import load
 
     (run,) = load(file)
-    names = [(cell["name"], cell.get("runtime"), cell.get("error")) for cell in run.cells]
+    names = [(cell.name, cell.runtime, cell.error) for cell in run.cells]
     print(*names, sep="\n")
     return int(len(measured(run.cells)) != 1 or len(run.cells) != 3)
 

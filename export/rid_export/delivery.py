@@ -75,7 +75,7 @@ def deliver(
     Raises:
         RidError: something cannot be written.
     """
-    from rid_core.runtimes.torch_runtime import TorchRuntime
+    from rid_core.runtimes.torch import TorchRuntime
 
     made = [result for result in results if result.error is None]
     if not made:

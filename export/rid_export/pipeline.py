@@ -172,7 +172,7 @@ def export(
         RidError: the checkpoint cannot be exported at all, or a spec makes no sense for it.
     """
     from rid_core.checkpoint import weights_digest
-    from rid_core.runtimes.torch_runtime import TorchRuntime
+    from rid_core.runtimes.torch import TorchRuntime
 
     targets = [get_target(spec.target) for spec in specs]
     for spec, target in zip(specs, targets, strict=True):

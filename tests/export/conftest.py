@@ -118,6 +118,7 @@ def small_images() -> Any:
 def small_tflite(small_checkpoint: Path, small_images: Any) -> Any:
     """(graph, bytes of the float model with its layers named, grids) of the tiny defender."""
     import litert_torch
+    from rid_export.backends.litert.flatbuffer import Graph, read_model, write_model
 
     from rid_core.checkpoint import load_checkpoint
     from rid_core.quantization.grids import calibrate
@@ -165,7 +166,7 @@ def small_coreml(small_checkpoint: Path, small_images: Any) -> Any:
 @pytest.fixture(scope="session")
 def reference(checkpoint: Path, portrait: Any) -> Any:
     """What the gate compares with."""
-    from rid_core.runtimes.torch_runtime import TorchRuntime
+    from rid_core.runtimes.torch import TorchRuntime
     from rid_export.parity import make_reference
 
     runtime = TorchRuntime(checkpoint)

@@ -19,7 +19,7 @@ from rid_export.backends.coreml.quantize import quantize_coreml
 from rid_export.backends.coreml.runner import MilRunner, layer_names, nodes
 from rid_export.calibration import CalibrationData
 from rid_export.graph import ExportGraph, LevelsGraph, _gelu, to_program
-from rid_export.parity import compare
+from rid_core.fidelity import compare
 from rid_export.registry import get_target
 from rid_export.spec import ExportSpec
 

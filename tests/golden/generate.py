@@ -256,7 +256,7 @@ def _base64(array: np.ndarray) -> str:
 
 def model_document(checkpoint: Path, png: bytes) -> dict[str, Any]:
     """What the float32 network answers on ``portrait.png``."""
-    from rid_core.runtimes.torch_runtime import TorchRuntime
+    from rid_core.runtimes.torch import TorchRuntime
 
     runtime = TorchRuntime(checkpoint)
     pixels = decoded(png)
