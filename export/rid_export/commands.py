@@ -224,7 +224,7 @@ def verify(file: Path, against: str | None, as_json: bool) -> int:
     words = {"min": "at least", "max": "at most"}
     columns = ("figure", Column("value", form=".6g"), Column("bound", words=True))
     for entry in done.parity:
-        rows = [[c.name, c.value, f"{words[c.sense]} {c.bound:g}"] for c in entry.checks]
+        rows = [(c.name, c.value, f"{words[c.sense]} {c.bound:g}") for c in entry.checks]
         title = f"{entry.runtime}, {entry.portraits} portrait(s)"
         click.echo(terminal.text(Table(title, columns, rows)))
     return 0
