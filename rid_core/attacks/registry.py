@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from rid_core.assignments import Setting
 from rid_core.attacks.chance import Chance
 from rid_core.budget import Budget
 from rid_core.errors import RidError, did_you_mean
@@ -49,7 +50,7 @@ def get_method(name: str) -> Method:
     return _METHODS[name]
 
 
-def settings_of(name: str, given: dict[str, Any] | None = None) -> dict[str, Any]:
+def settings_of(name: str, given: Mapping[str, Any] | None = None) -> dict[str, Setting]:
     """All settings of a method, the defaults and over them those ``given``.
 
     Raises:
@@ -70,6 +71,30 @@ def settings_of(name: str, given: dict[str, Any] | None = None) -> dict[str, Any
             raise RidError(f"method {name}: {key} must not be negative")
         settings[key] = float(value) if number else value
     return settings
+
+
+def method_settings(
+    names: Sequence[str],
+    given: Mapping[str, Any],
+    presets: Mapping[str, Mapping[str, Setting]] | None = None,
+) -> dict[str, dict[str, Setting]]:
+    """All settings of several methods, by name.
+
+    Args:
+        names: of the methods.
+        given: ``METHOD.KEY`` -> value, over the presets.
+        presets: settings by method, over the methods' defaults.
+
+    Raises:
+        RidError: an unknown method or setting, or one of a method that is not among the names.
+    """
+    changed: dict[str, dict[str, Any]] = {n: dict((presets or {}).get(n, {})) for n in names}
+    for key, value in given.items():
+        name, _, setting = key.partition(".")
+        if name not in changed:
+            raise RidError(f"--set {key}: {name!r} is not among --against")
+        changed[name][setting] = value
+    return {name: settings_of(name, values) for name, values in changed.items()}
 
 
 def protect(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
 import torch
 from PIL import Image
@@ -12,43 +13,28 @@ from torch import Tensor
 from rid_core.data import CropDataset, list_portraits
 from rid_core.files import replacing
 from rid_core.training.config import TrainConfig
-from rid_core.training.fit import Task, accelerator_for, fit, on_first
+from rid_core.training.fit import FitOptions, Task, accelerator_for, fit, on_first
 from rid_core.training.pairs import PairedCropDataset, PairStore
 from rid_core.training.recipe import Batch, Losses, Recipe
 from rid_core.training.run import Run
 
 
-def train(
-    config: TrainConfig,
-    output: Path,
-    *,
-    restart: bool = False,
-    quiet: bool = False,
-    minutes: float | None = None,
-) -> Path:
-    """Train a defender; continues a run that ``output`` already holds.
+def train(config: TrainConfig, output: Path, **options: Unpack[FitOptions]) -> Path:
+    """Train a defender by :func:`~rid_core.training.fit.fit`.
 
     Started by ``accelerate launch`` or ``torchrun`` it is one of several processes, which share
     the samples; only the first one logs and saves.
-
-    Args:
-        config: the run.
-        output: folder for the state, the log (JSON lines, TensorBoard), previews, the checkpoint.
-        restart: begin anew even if ``output`` holds a run.
-        quiet: no progress bar.
-        minutes: after so many, save and write what is there; the next call goes on.
 
     Returns:
         Path of the trained checkpoint, with averaged weights.
 
     Raises:
-        RidError: unfit data or surrogate, a state of another configuration, too little memory, or
-            a loss that is not finite (the last good state stays).
+        RidError: unfit data or surrogate, or what :func:`~rid_core.training.fit.fit` raises.
     """
     accelerator = accelerator_for(config.optim, output)
     dataset = on_first(accelerator, lambda: _dataset(config))
     task = DefenderTask(config, output, dataset, accelerator.num_processes)
-    return fit(task, accelerator, output, restart=restart, quiet=quiet, minutes=minutes)
+    return fit(task, accelerator, output, **options)
 
 
 class DefenderTask(Task):

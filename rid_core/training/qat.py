@@ -13,6 +13,7 @@ import dataclasses
 import datetime
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from rid_core.quantization.grids import Grids, calibrate, window
 from rid_core.quantization.rounding import Rounding
 from rid_core.quantization.views import draw_tones, spread
 from rid_core.training.config import DataSection
-from rid_core.training.fit import Task, accelerator_for, fit, on_first
+from rid_core.training.fit import FitOptions, Task, accelerator_for, fit, on_first
 from rid_core.training.recipe import Losses
 from rid_core.training.run import State, command_line
 from rid_core.training.settings import (
@@ -111,35 +112,20 @@ def load_qat_config(
     return check(QatConfig, {**raw, "teacher": teacher}, str(config or "--set"))
 
 
-def fine_tune(
-    config: QatConfig,
-    output: Path,
-    *,
-    restart: bool = False,
-    quiet: bool = False,
-    minutes: float | None = None,
-) -> Path:
-    """Fine-tune; continues a run that ``output`` already holds, bit for bit.
-
-    Args:
-        config: the run.
-        output: folder for the state, the log and the checkpoint.
-        restart: begin anew even if ``output`` holds a run.
-        quiet: no progress bar.
-        minutes: after so many, save and write what is there; the next call goes on.
+def fine_tune(config: QatConfig, output: Path, **options: Unpack[FitOptions]) -> Path:
+    """Fine-tune by :func:`~rid_core.training.fit.fit`.
 
     Returns:
         Path of the checkpoint, with averaged weights.
 
     Raises:
-        RidError: unfit data or teacher, a state of another configuration, too little memory, or a
-            loss that is not finite (the last good state stays).
+        RidError: unfit data or teacher, or what :func:`~rid_core.training.fit.fit` raises.
     """
     accelerator = accelerator_for(config.optim, output)
     data = config.data
     paths = on_first(accelerator, lambda: list_portraits(data.folder, data.exclude, data.repeat))
     task = QatTask(config, output, paths, accelerator.num_processes)
-    return fit(task, accelerator, output, restart=restart, quiet=quiet, minutes=minutes)
+    return fit(task, accelerator, output, **options)
 
 
 class QatTask(Task):

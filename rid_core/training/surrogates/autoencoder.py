@@ -20,7 +20,8 @@ from rid_core.training.recipe import Losses
 from rid_core.training.run import State
 from rid_core.training.surrogates.card import write_card, writing
 from rid_core.training.surrogates.config import AutoencoderConfig
-from rid_core.training.surrogates.latents import noise_like, psnr
+from rid_core.training.surrogates.latents import noise_like
+from rid_core.visibility import psnr
 
 _SHOWN = 8
 

@@ -28,8 +28,8 @@ from rid_core.training.surrogates.latents import (
     LatentDataset,
     batches,
     noise_like,
-    psnr,
 )
+from rid_core.visibility import psnr
 
 _PROBES = 16
 _SHOWN = 8
