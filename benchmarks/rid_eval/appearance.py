@@ -239,10 +239,7 @@ def phone_jod(
     large = _resized(to_pixels(image)[0], round(width * scale), round(height * scale))
     protected = protect_photo(large, _ProtectionRuntime(protection, budget.levels), budget)  # type: ignore[arg-type]
     rows = round(PHONE_COLUMNS * height / width)
-    views = [
-        to_batch(_resized(photo, PHONE_COLUMNS, rows)[None])
-        for photo in (large, protected)
-    ]
+    views = [to_batch(_resized(photo, PHONE_COLUMNS, rows)[None]) for photo in (large, protected)]
     with torch.inference_mode():
         return JOD(PIXELS_PER_DEGREE * PHONE_COLUMNS / WORKING_SIDE)(*views).item()
 

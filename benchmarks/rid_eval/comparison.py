@@ -1,4 +1,4 @@
-"""Defenders, and what they are held against: random signs and slow methods, ready to be measured."""
+"""Defenders and what they are held against, random signs and slow methods, ready to measure."""
 
 from __future__ import annotations
 
@@ -55,9 +55,7 @@ def labels_of(names: Sequence[str]) -> dict[str, str]:
             for name, stem in zip(names, stems, strict=True)}  # fmt: skip
 
 
-def load_defenders(
-    names: Sequence[str], levels: int | None
-) -> tuple[list[LoadedDefender], Budget]:
+def load_defenders(names: Sequence[str], levels: int | None) -> tuple[list[LoadedDefender], Budget]:
     """Load defenders, and the bound that all of them share.
 
     Args:

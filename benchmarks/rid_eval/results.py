@@ -33,7 +33,9 @@ Plain = None | bool | int | float | str | Mapping[str, "Plain"] | Sequence["Plai
 """What JSON holds."""
 
 
-def _without_none(value: object, dump: Callable[[object], dict[str, Plain]]) -> dict[str, Plain]:
+def _without_none(
+    value: object, dump: Callable[[object], dict[str, object]]
+) -> dict[str, object]:
     return {name: found for name, found in dump(value).items() if found is not None}
 
 
@@ -120,8 +122,9 @@ AnyResult = TypeVar("AnyResult", bound=Result)
 
 
 def as_json(result: Result) -> dict[str, Plain]:
-    """As it is written: floats rounded to four places, NaN as null."""
-    content = TypeAdapter(type(result)).dump_python(result, by_alias=True)
+    """As it is written: floats rounded to four places, NaN as null, a field that is None left out."""
+    dumped = TypeAdapter(type(result)).dump_python(result, by_alias=True)
+    content = {name: value for name, value in dumped.items() if value is not None}
     made = content.pop("made")
     plain = rounded({"schema": SCHEMA, "what": result.what, **content, "made": made})
     assert isinstance(plain, dict)

@@ -46,7 +46,9 @@ class ViewOptions:
 @click.command("pairs", context_settings=CONTEXT, epilog=_EPILOG)
 @click.option("--method", default="pgd", show_default=True,
               help="pgd, photoguard, momentum, advdm, mist, aspl, or defender.")  # fmt: skip
-@path_option("-o", "--output", required=True, help="Folder of pairs; what is there already is kept.")
+@path_option(
+    "-o", "--output", required=True, help="Folder of pairs; what is there already is kept."
+)
 @path_option("--config", help="Take surrogates, bound and photos from this training config.")
 @click.option("--surrogate", "surrogates", multiple=True, metavar="PATH",
               help="File, folder or name on the hub, instead of the config's.")  # fmt: skip

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from rid_core.data import ShardedRange
-from rid_core.errors import RidError
 from rid_core.devices import enough_memory
+from rid_core.errors import RidError
 from rid_core.training.recipe import Losses
 from rid_core.training.run import State, learning_rate
 from rid_core.training.settings import OptimSection

@@ -14,8 +14,8 @@ from rid_core.attacks import protect
 from rid_core.attacks.registry import check_members, settings_of
 from rid_core.budget import Budget
 from rid_core.data import centre_square, list_portraits, to_tensor
-from rid_core.errors import RidError
 from rid_core.devices import enough_memory
+from rid_core.errors import RidError
 from rid_core.surrogates import Ensemble
 from rid_core.training.pairs import PairHeader, PairStore, digest
 

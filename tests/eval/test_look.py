@@ -10,12 +10,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from rid_eval.shift import load_images, random_signs
 
 from rid_core.budget import Budget
 from rid_core.errors import RidError
 from rid_eval import look
 from rid_eval.cli import group
-from rid_eval.shift import load_images, random_signs
 
 
 @pytest.fixture

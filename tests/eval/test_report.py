@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import pytest
 import torch
 from click.testing import CliRunner
+from rid_eval.report.reading import as_json, read_report
 
 from rid_core.checkpoint import (
     ModelCard,
@@ -26,7 +27,6 @@ from rid_core.errors import RidError
 from rid_eval.cli import group
 from rid_eval.report import card, markdown, page
 from rid_eval.report.content import Report, build
-from rid_eval.report.reading import as_json, read_report
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 MADE = {"rid": "0.1.0", "date": "2026-01-01", "command": "rid-eval <x> & co", "cpu": "x86_64"}

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
+from rid_eval.look import mean_jod
 
 from rid_core.budget import Budget
 from rid_core.checkpoint import ModelCard, load_checkpoint, save_checkpoint
@@ -14,7 +15,6 @@ from rid_core.errors import RidError
 from rid_core.surrogates import load_surrogate
 from rid_eval import shift
 from rid_eval.cli import group
-from rid_eval.look import mean_jod
 
 FACE_LDM = Path(__file__).resolve().parents[2] / "weights" / "face-ldm"
 

@@ -65,7 +65,6 @@ def shift(
         from rid_eval import api
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "a package", "train") from None
-    from rid_eval.commands.progress import progress
     from rid_eval.report.card import add_shift
 
     with output.progress("Measuring") as update:

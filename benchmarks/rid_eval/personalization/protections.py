@@ -240,7 +240,9 @@ def mixed_of(label: str) -> str:
     return label.rpartition(_SHARE)[0]
 
 
-def open_defenders(names: tuple[str, ...], levels: int | None) -> tuple[dict[str, Defender], Budget]:
+def open_defenders(
+    names: tuple[str, ...], levels: int | None
+) -> tuple[dict[str, Defender], Budget]:
     """Defenders by label, and the bound that all share.
 
     Raises:

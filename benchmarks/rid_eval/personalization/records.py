@@ -96,8 +96,10 @@ def read_record(folder: Path, key: str, label: str) -> Record | None:
         found = json.loads(file.read_text())
         vectors = [None if e is None else np.array(e) for e in found["embeddings"]]
         first, last = found["losses"]
-        return Record(key, label, vectors, PhotoFigures(**found["photos"]), (float(first), float(last)),
-                      float(found["seconds"]), str(found["device"]))  # fmt: skip
+        return Record(
+            key, label, vectors, PhotoFigures(**found["photos"]), (float(first), float(last)),
+            float(found["seconds"]), str(found["device"]),
+        )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -113,9 +115,7 @@ def read_samples(folder: Path, key: str, label: str) -> np.ndarray | None:
     return np.stack(np.split(row, row.shape[1] // row.shape[0], axis=1))
 
 
-def claim(
-    folder: Path, settings: Mapping[str, Plain], conditions: Mapping[str, Plain]
-) -> None:
+def claim(folder: Path, settings: Mapping[str, Plain], conditions: Mapping[str, Plain]) -> None:
     """Say what a folder's attacks are made with; go on where that is the same.
 
     Args:

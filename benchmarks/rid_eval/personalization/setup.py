@@ -154,9 +154,7 @@ def chosen_settings(
     own = {key: value for key, value in given.items() if "." not in key}
     others = {key: value for key, value in given.items() if "." in key}
     attack = change(preset(name, request.attack.method), own)
-    return attack, method_settings(
-        _named(request.conditions.methods), others, method_presets(name)
-    )
+    return attack, method_settings(_named(request.conditions.methods), others, method_presets(name))
 
 
 def check_patience(study: Study) -> None:

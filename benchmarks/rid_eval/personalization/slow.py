@@ -19,6 +19,7 @@ from rid_eval.results import Sparse
 TRANSFER = "-transfer"
 """After the name of a method that attacks other surrogates than the attacker's model."""
 
+
 @dataclass(frozen=True)
 class ModelIdentity:
     """What identifies a surrogate, for reports and to notice that it changed.

@@ -46,9 +46,7 @@ def load_surrogate_config(path: str | Path, assignments: tuple[str, ...] = ()) -
     return parse_surrogate_config(read_toml(Path(path), assignments), str(path))
 
 
-def train_surrogate(
-    config: TrainingConfig, output: Path, **options: Unpack[FitOptions]
-) -> Path:
+def train_surrogate(config: TrainingConfig, output: Path, **options: Unpack[FitOptions]) -> Path:
     """Train a surrogate of a registered kind by :func:`~rid_core.training.fit.fit`.
 
     Returns:
