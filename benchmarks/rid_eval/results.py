@@ -33,9 +33,7 @@ Plain = None | bool | int | float | str | Mapping[str, "Plain"] | Sequence["Plai
 """What JSON holds."""
 
 
-def _without_none(
-    value: object, dump: Callable[[object], dict[str, object]]
-) -> dict[str, object]:
+def _without_none(value: object, dump: Callable[[object], dict[str, object]]) -> dict[str, object]:
     return {name: found for name, found in dump(value).items() if found is not None}
 
 

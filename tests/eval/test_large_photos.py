@@ -146,7 +146,7 @@ def test_the_command_writes_the_effects(
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        (["--pattern", "zz*"], "no photo matches"),
+        (["--pattern", "zz*"], "no portrait matches"),
         (["--view", "100"], "multiples of"),
         (["--side", "100"], "cannot predict at a short side of 100"),
     ],
