@@ -120,7 +120,7 @@ AnyResult = TypeVar("AnyResult", bound=Result)
 
 
 def as_json(result: Result) -> dict[str, Plain]:
-    """As it is written: floats rounded to four places, NaN as null, a field that is None left out."""
+    """As it is written: floats rounded to four places, NaN as null, without fields of None."""
     dumped = TypeAdapter(type(result)).dump_python(result, by_alias=True)
     content = {name: value for name, value in dumped.items() if value is not None}
     made = content.pop("made")
