@@ -7,7 +7,7 @@ them without falling back. There is no normalisation layer, so nothing has to be
 Where the time goes decides the shape. Nearly all multiply-adds are 1x1 convolutions on maps of
 64 x 64 and 32 x 32 (for a 512 x 512 photo), which reach most of a CPU's matrix-product peak.
 The last block works at 1/4 and sees the photo's own detail there, so that the perturbation can
-follow hair and edges. And at 1/4 and at 1/16 each cell is told its place (:class:`Places`), so that
+follow hair and edges. And at 1/4 and at 1/16 each cell is told its place (:class:`PositionalEncoding`), so that
 nothing need repeat where a photo is flat.
 """
 
@@ -200,8 +200,8 @@ def _stretch(codes: Tensor, dim: int, length: int) -> Tensor:
     return codes if codes.shape[dim] == length else codes.narrow(dim, 0, length)
 
 
-class Places(nn.Module):
-    """Tells each cell where it is: [B, C, h, w] plus a frozen random code of its row and column.
+class PositionalEncoding(nn.Module):
+    """Positional encoding: [B, C, h, w] plus a frozen random code of each row and column.
 
     A convolutional network draws the same cell again and again where a photo is flat, on walls and
     on skin: a lattice that is easy to see and to subtract. With a code of its own, each cell can
@@ -255,11 +255,11 @@ class MobileDefender(Defender):
             )
 
         self.stem = nn.Conv2d(3, detail, _PATCH, stride=_PATCH)
-        self.fine_places = Places(detail)
+        self.fine_places = PositionalEncoding(detail)
         self.enter = nn.Conv2d(detail, width, 2, stride=2)
         self.encoder = blocks(config.outer_blocks, width)
         self.down = nn.Conv2d(width, 2 * width, 2, stride=2)
-        self.places = Places(2 * width)
+        self.places = PositionalEncoding(2 * width)
         self.inner = blocks(config.inner_blocks, 2 * width)
         self.up = ShuffleUp(2 * width, width, 2)
         self.decoder = blocks(config.outer_blocks, width)

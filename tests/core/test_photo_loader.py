@@ -198,7 +198,7 @@ def test_sizes_of_todays_cameras_pass_the_header(tmp_path, monkeypatch, width, h
 
 def test_a_lack_of_memory_is_said_before_decoding(tmp_path, monkeypatch):
     (tmp_path / "a.png").write_bytes(blank_png(16320, 12240))
-    monkeypatch.setattr(decode._spill, "free_memory", lambda: 500_000_000)
+    monkeypatch.setattr(decode.spill, "free_memory", lambda: 500_000_000)
     with pytest.raises(RidError, match=r"16320 x 12240 takes 899 MB of memory and 500 MB are free"):
         photo.load(tmp_path / "a.png")
 
@@ -208,7 +208,7 @@ def test_a_photo_on_the_disk_is_the_same_photo(tmp_path, monkeypatch, orientatio
     path = tmp_path / "a.png"
     Image.fromarray(FACE).save(path, exif=exif(orientation))
     in_memory = photo.load(path).pixels
-    monkeypatch.setattr(decode._spill, "LARGE", 1000)
+    monkeypatch.setattr(decode.spill, "LARGE", 1000)
     monkeypatch.setattr(decode, "_BROAD_STRIP", 64)
     spilled = photo.load(path)
     assert isinstance(spilled.pixels, np.memmap)
@@ -220,7 +220,7 @@ def test_a_photo_on_the_disk_is_the_same_photo(tmp_path, monkeypatch, orientatio
 
 def test_no_room_on_the_disk_is_one_line(tmp_path, monkeypatch):
     Image.fromarray(FACE).save(tmp_path / "a.png")
-    monkeypatch.setattr(decode._spill, "LARGE", 1000)
-    monkeypatch.setattr(decode._spill.tempfile, "tempdir", "/dev/full/none")
+    monkeypatch.setattr(decode.spill, "LARGE", 1000)
+    monkeypatch.setattr(decode.spill.tempfile, "tempdir", "/dev/full/none")
     with pytest.raises(RidError, match=r"needs 0 MB in the temporary folder .*set TMPDIR"):
         photo.load(tmp_path / "a.png")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rid_core.defenders.mobile import Places
+from rid_core.defenders.mobile import PositionalEncoding
 from rid_export.backends.litert.flatbuffer import Graph, read_model
 from rid_export.backends.litert.quantize import TFLiteQuantizer, tflite_layer_errors
 from rid_export.backends.litert.runner import TFLiteRunner, nodes
@@ -153,6 +153,6 @@ def test_what_8_bits_do_not_make_faster_is_in_float_even_if_the_gate_does_not_as
 def test_codes_of_places_are_stored_in_half_precision(small_tflite: Any) -> None:
     graph = Graph(read_model(TFLiteQuantizer(small_tflite[1], "int8", small_tflite[2]).build()))
     halves = [n for n in range(len(graph.tensors)) if graph.dtype(n) == np.float16]
-    places = [m for m in small_tflite[0].defender.modules() if isinstance(m, Places)]
+    places = [m for m in small_tflite[0].defender.modules() if isinstance(m, PositionalEncoding)]
     assert len(halves) == 2 * len(places) > 0
     assert all(graph.name(n).endswith(".half") for n in halves)
