@@ -13,7 +13,7 @@ from rid_core.files import replacing
 from rid_core.surrogates import distils, moved, open_surrogate
 from rid_eval import appearance, latent_shift
 from rid_eval.appearance import EQUAL_LOOK, LookResult
-from rid_eval.comparison import Comparison, prepare_comparison
+from rid_eval.comparison import ProtectionSet, prepare_protections
 from rid_eval.latent_shift import ShiftResult
 from rid_eval.photos import PhotoFolder
 
@@ -55,7 +55,7 @@ def look(
     """
     folder = photos if isinstance(photos, PhotoFolder) else PhotoFolder(Path(photos))
     opened = [open_surrogate(path) for path in surrogates]
-    comparison = prepare_comparison(defenders, levels, against, settings, opened)
+    comparison = prepare_protections(defenders, levels, against, settings, opened)
     images = list(folder.load(size).values())
     total = len(comparison.protections) * (len(images) + min(large, len(images)))
     done, rows, sheets = 0, {}, [[image] for image in images]
@@ -120,7 +120,7 @@ def shift(
     folder = photos if isinstance(photos, PhotoFolder) else PhotoFolder(Path(photos))
     place = device_named(device)
     opened = [moved(open_surrogate(path), place) for path in surrogates]
-    comparison: Comparison = prepare_comparison(defenders, levels, against, settings, opened)
+    comparison: ProtectionSet = prepare_protections(defenders, levels, against, settings, opened)
     images = [image.to(place) for image in folder.load(size).values()]
     total, done = len(comparison.protections) * len(images), 0
 

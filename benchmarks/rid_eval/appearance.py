@@ -22,7 +22,7 @@ from rid_core.data import to_batch, to_pixels
 from rid_core.errors import MissingExtraError
 from rid_core.protect import WORKING_SIDE, protect_photo
 from rid_core.visibility import ENLARGED, JOD, PIXELS_PER_DEGREE, psnr, ssimulacra2
-from rid_eval.results import MethodRun, Number, PhotoSet, Result
+from rid_eval.results import Measurement, MethodRun, Number, PhotoSet
 
 EQUAL_LOOK = 9.8
 """JOD at which protections are compared unless another is asked for."""
@@ -74,7 +74,7 @@ class LookRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LookResult(Result):
+class LookResult(Measurement):
     """How visible protections are.
 
     Attributes:

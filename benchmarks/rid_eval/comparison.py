@@ -74,7 +74,7 @@ def load_defenders(names: Sequence[str], levels: int | None) -> tuple[list[Loade
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ProtectionSet:
     """Protections that are measured side by side.
 
     Attributes:
@@ -95,13 +95,13 @@ class Comparison:
         return {one.label: one.digest for one in self.defenders}
 
 
-def prepare_comparison(
+def prepare_protections(
     defenders: Sequence[str],
     levels: int | None,
     methods: Sequence[str],
     changes: Sequence[str],
     surrogates: Sequence[Surrogate],
-) -> Comparison:
+) -> ProtectionSet:
     """Load defenders and make ready what they are held against.
 
     Args:
@@ -127,4 +127,4 @@ def prepare_comparison(
         against[label] = MethodRun(name, exact(settings), surrogate.name)
     for one in loaded:
         protections[one.label] = defender_protection(one.network)
-    return Comparison(budget, protections, loaded, against)
+    return ProtectionSet(budget, protections, loaded, against)

@@ -33,7 +33,7 @@ from rid_core.protect import WORKING_SIDE, protect_photo
 from rid_core.runtimes import Runtime
 from rid_core.surrogates import Surrogate, relative_shift
 from rid_eval.comparison import DIGEST_DIGITS
-from rid_eval.results import Number, PhotoSet, Result
+from rid_eval.results import Measurement, Number, PhotoSet
 from rid_eval.robustness import equal_noise
 from rid_eval.statistics import ratio_over_images
 
@@ -69,7 +69,7 @@ CHANNELS: dict[str, Change] = {"saved": lambda pixels: pixels, "messenger": mess
 
 
 @dataclass(frozen=True)
-class View:
+class AttackerView:
     """How somebody makes a training picture of a photo.
 
     Attributes:
@@ -107,12 +107,12 @@ class View:
         return (found * 255).round() / 255
 
 
-def default_views(sizes: Sequence[int] = (512, 1024)) -> list[View]:
+def default_views(sizes: Sequence[int] = (512, 1024)) -> list[AttackerView]:
     """Every filter and crop at the first size; at the others the bilinear filter."""
     first, *others = sizes
-    views = [View(first, crop, name) for crop in (1.0, 0.9) for name in _FILTERS]
-    views.append(View(first, channel="messenger"))
-    return views + [View(size, crop) for size in others for crop in (1.0, 0.9)]
+    views = [AttackerView(first, crop, name) for crop in (1.0, 0.9) for name in _FILTERS]
+    views.append(AttackerView(first, channel="messenger"))
+    return views + [AttackerView(size, crop) for size in others for crop in (1.0, 0.9)]
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class LargePhotoSet(PhotoSet):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LargePhotosResult(Result):
+class LargePhotosResult(Measurement):
     """What is left of the effect on large photos.
 
     Attributes:
@@ -167,7 +167,7 @@ class LargePhotosResult(Result):
     images: LargePhotoSet
     levels: int
     device: str = ""
-    views: dict[str, View]
+    views: dict[str, AttackerView]
     effects: Effects
 
 
@@ -286,7 +286,7 @@ def measure(
     photos: Sequence[np.ndarray] | LargePhotos,
     runtime: Runtime,
     budget: Budget,
-    views: Sequence[View],
+    views: Sequence[AttackerView],
     encoders: Sequence[Surrogate],
     *,
     sides: Sequence[int] = (WORKING_SIDE,),

@@ -26,7 +26,7 @@ from rid_core.surrogates import Ensemble, Surrogate, has_denoiser, relative_shif
 from rid_core.visibility import JOD, psnr
 from rid_eval.appearance import EQUAL_LOOK, protected_at, strength_at
 from rid_eval.metrics import training_loss
-from rid_eval.results import MethodRun, PhotoSet, Result
+from rid_eval.results import Measurement, MethodRun, PhotoSet
 
 FLOOR = "random"
 """Label of the random signs."""
@@ -71,7 +71,7 @@ class ShiftRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShiftResult(Result):
+class ShiftResult(Measurement):
     """How far protections move latents, and what that is worth at equal look.
 
     Attributes:

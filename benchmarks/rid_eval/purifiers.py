@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rid_core.errors import RidError
-from rid_core.surrogates.diffusers_parts import Checkpoint
+from rid_core.surrogates.diffusers_parts import DiffusersCheckpoint
 from rid_core.surrogates.latent_diffusion import LatentDiffusion
 from rid_core.surrogates.stable_diffusion import load_stable_diffusion
 from rid_core.surrogates.tiny_autoencoder import (
@@ -75,7 +75,7 @@ def open_round_trip(path: Path) -> RoundTrip:
         name = None
     if name not in classes:
         raise RidError(f"{path}: not a folder of diffusers' {' or '.join(classes)}")
-    checkpoint = Checkpoint(str(path))
+    checkpoint = DiffusersCheckpoint(str(path))
     vae = checkpoint.load("", classes[name], **checkpoint.weights())
     return RoundTrip(LatentDiffusion(checkpoint.name, vae, decoder=True), None)
 

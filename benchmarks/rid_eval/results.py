@@ -104,7 +104,7 @@ class MethodRun:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class Measurement:
     """A measurement with what produced it.
 
     Attributes:
@@ -116,10 +116,10 @@ class Result:
     made: Provenance = field(default_factory=Provenance.here)
 
 
-AnyResult = TypeVar("AnyResult", bound=Result)
+AnyMeasurement = TypeVar("AnyMeasurement", bound=Measurement)
 
 
-def as_json(result: Result) -> dict[str, Plain]:
+def as_json(result: Measurement) -> dict[str, Plain]:
     """As it is written: floats rounded to four places, NaN as null, without fields of None."""
     dumped = TypeAdapter(type(result)).dump_python(result, by_alias=True)
     content = {name: value for name, value in dumped.items() if value is not None}
@@ -129,12 +129,12 @@ def as_json(result: Result) -> dict[str, Plain]:
     return plain
 
 
-def write_result(path: str | Path, result: Result) -> None:
+def write_result(path: str | Path, result: Measurement) -> None:
     """Write a measurement as JSON, as a whole or not at all."""
     write_text(path, json.dumps(as_json(result), indent=1) + "\n")
 
 
-def read_result(path: str | Path, kinds: Sequence[type[AnyResult]]) -> AnyResult:
+def read_result(path: str | Path, kinds: Sequence[type[AnyMeasurement]]) -> AnyMeasurement:
     """Read what :func:`write_result` wrote, and check it.
 
     Args:

@@ -38,7 +38,7 @@ from rid_eval.latent_shift import (
     random_signs,
     slow_protection,
 )
-from rid_eval.results import PhotoSet, Result
+from rid_eval.results import Measurement, PhotoSet
 from rid_eval.statistics import ratio_over_images
 from rid_eval.steps import Chain
 
@@ -131,7 +131,7 @@ class StepRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RobustnessResult(Result):
+class RobustnessResult(Measurement):
     """What is left of effects after channels and purifications.
 
     Attributes:

@@ -12,14 +12,14 @@ import numpy as np
 from rid_core.errors import RidError
 from rid_eval.judges import Judge, template
 from rid_eval.people import Person
-from rid_eval.results import Result
+from rid_eval.results import Measurement
 
 FALSE_POSITIVES = 0.01
 """Share of other people's comparisons above the threshold."""
 
 
 @dataclass(frozen=True)
-class Verification:
+class JudgeCheck:
     """One kind of comparison.
 
     Attributes:
@@ -53,11 +53,11 @@ class JudgeRow:
 
     photos: int
     left_out: dict[str, str]
-    checks: dict[str, Verification]
+    checks: dict[str, JudgeCheck]
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgesResult(Result):
+class JudgesResult(Measurement):
     """How well judges tell people apart: by judge, on so many people."""
 
     what: ClassVar[str] = "judges"
@@ -90,7 +90,7 @@ def check_judge(judge: Judge, people: Sequence[Person]) -> JudgeRow:
 
 def verify(
     same: Sequence[float], different: Sequence[float], threshold: float | None = None
-) -> Verification:
+) -> JudgeCheck:
     """True and false positives at a threshold.
 
     Args:
@@ -107,7 +107,7 @@ def verify(
     one, other = np.asarray(same), np.asarray(different)
     if threshold is None:
         threshold = float(np.quantile(other, 1 - FALSE_POSITIVES, method="higher"))
-    return Verification(
+    return JudgeCheck(
         same=len(one), different=len(other), threshold=threshold,
         tpr=float((one > threshold).mean()), fpr=float((other > threshold).mean()),
         mean_same=float(one.mean()), mean_different=float(other.mean()),

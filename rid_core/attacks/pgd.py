@@ -3,52 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from rid_core.attacks.chance import Chance
+from rid_core.attacks.streams import RandomStreams
 from rid_core.budget import Budget
+from rid_core.surrogates import Ensemble
 
 Loss = Callable[[Tensor], Tensor]
 """Protected batch [B, 3, H, W] in [0, 1] -> loss of each image, [B], lower is better."""
 
 
+@dataclass(frozen=True)
+class Attack:
+    """What a method works on.
+
+    Attributes:
+        image: [B, 3, H, W] in [0, 1].
+        ensemble: what is attacked.
+        budget: the bound, in every colour value.
+        streams: of random numbers.
+    """
+
+    image: Tensor
+    ensemble: Ensemble
+    budget: Budget
+    streams: RandomStreams
+
+
 def pgd(
-    image: Tensor,
+    attack: Attack,
     loss: Loss,
-    budget: Budget,
     *,
-    steps: int = 40,
-    step: float = 1 / 8,
+    steps: int,
+    step: float,
     last_step: float | None = None,
     momentum: float | None = None,
     start: Tensor | None = None,
-    chance: Chance | None = None,
 ) -> Tensor:
-    """Minimise ``loss`` over perturbations within ``budget`` (Madry et al., arXiv 1706.06083).
+    """Minimise ``loss`` over perturbations within the budget (Madry et al., arXiv 1706.06083).
 
     Args:
-        image: [B, 3, H, W] in [0, 1].
+        attack: photos, bound and random numbers.
         loss: what to minimise.
-        budget: the bound, in every colour value.
         steps: sign-gradient steps.
         step: size of a step as a share of the bound.
         last_step: the share to which it falls, linearly; None for no change.
         momentum: of the gradients, each divided by its mean absolute value first (MI-FGSM, Dong
             et al., arXiv 1710.06081); None for none.
         start: unit perturbation to begin with; by default random within the bound.
-        chance: of the random start; seed 0 for every photo by default.
 
     Returns:
-        Unit perturbation in [-1, 1], same shape.
+        Unit perturbation in [-1, 1], same shape as the photos.
     """
-    if start is None:
-        start = (chance or Chance([0] * len(image))).start(image)
-    unit, velocity = start.detach(), torch.zeros_like(image)
+    image = attack.image
+    unit = attack.streams.start(image) if start is None else start.detach()
+    velocity = torch.zeros_like(image)
     for number in range(steps):
         unit.requires_grad_(True)
-        (gradient,) = torch.autograd.grad(loss(budget.apply(image, unit)).sum(), unit)
+        (gradient,) = torch.autograd.grad(loss(attack.budget.apply(image, unit)).sum(), unit)
         if momentum is not None:
             size = gradient.abs().mean(dim=(1, 2, 3), keepdim=True)
             velocity = momentum * velocity + gradient / size.clamp_min(1e-12)

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from rid_core.assignments import Setting
-from rid_core.attacks.chance import Chance
+from rid_core.attacks.pgd import Attack
+from rid_core.attacks.streams import RandomStreams
 from rid_core.budget import Budget
 from rid_core.errors import RidError, did_you_mean
 from rid_core.surrogates import Ensemble, Surrogate, has_denoiser
 
 Method = Callable[..., Tensor]
-"""``method(image, ensemble, budget, chance, **settings)`` -> unit perturbation like ``image``."""
+"""``method(attack, **settings)`` -> unit perturbation like the photos."""
 
 _METHODS: dict[str, Method] = {}
 _DIFFUSION: set[str] = set()
@@ -125,7 +126,8 @@ def protect(
     check_members(name, ensemble)
     if seeds is None:
         seeds = [0] * len(image)
-    unit = get_method(name)(image, ensemble, budget, Chance(seeds), **complete)
+    attack = Attack(image, ensemble, budget, RandomStreams(seeds))
+    unit = get_method(name)(attack, **complete)
     if not bool(torch.isfinite(unit).all()):
         raise RidError(f"method {name} ended with NaN; a surrogate's dtype may be too narrow")
     return unit

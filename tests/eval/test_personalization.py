@@ -47,7 +47,7 @@ from rid_eval.personalization.slow import (
     open_transfer,
     slow_methods,
 )
-from rid_eval.personalization.subjects import Subject, Target, targets
+from rid_eval.personalization.subjects import AttackTarget, Subject, targets
 from rid_eval.personalization.summary import check_attack, effect_kept, summarize
 
 CPU = torch.device("cpu")
@@ -316,8 +316,8 @@ def _protections(path: Path, opponent: AttackedSurrogates, **changes: Any) -> Pr
     })  # fmt: skip
 
 
-def _target(photos: np.ndarray, person: str = "00", number: int = 0) -> Target:
-    return Target(person, number, photos, ["a.jpg"] * len(photos), np.array([1.0, 0.0]), 0.9)
+def _target(photos: np.ndarray, person: str = "00", number: int = 0) -> AttackTarget:
+    return AttackTarget(person, number, photos, ["a.jpg"] * len(photos), np.array([1.0, 0.0]), 0.9)
 
 
 def test_every_protection_keeps_the_bound_and_is_made_once(

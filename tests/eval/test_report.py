@@ -25,7 +25,7 @@ from rid_core.errors import RidError
 from rid_core.report import Table
 from rid_eval.cli import group
 from rid_eval.comparison import DIGEST_DIGITS
-from rid_eval.report import Evaluation, Summary, card, read_evaluation, write_between
+from rid_eval.report import Evaluation, MeasurementSummary, card, read_evaluation, write_between
 from rid_eval.report.content import BEGIN, END
 from rid_eval.results import as_json
 
@@ -151,7 +151,7 @@ def report(files: list[Path]) -> Evaluation:
     return read_evaluation(files)
 
 
-def summary(raw: dict[str, Any], folder: Path) -> Summary:
+def summary(raw: dict[str, Any], folder: Path) -> MeasurementSummary:
     """What a report says of one measurement."""
     (folder / "p.json").write_text(json.dumps(raw))
     return read_evaluation([folder / "p.json"]).summaries[0]

@@ -23,7 +23,7 @@ from rid_eval.photos import PhotoFolder
 if TYPE_CHECKING:
     import torch
 
-    from rid_eval.results import Result
+    from rid_eval.results import Measurement
 
 photo_options = grouped(
     "photos", PhotoFolder,
@@ -122,7 +122,7 @@ class OutputOptions:
 
             yield update
 
-    def show(self, result: Result) -> None:
+    def show(self, result: Measurement) -> None:
         """Print the tables of a measurement, and write its figures."""
         from rid_eval.report import print_tables
         from rid_eval.results import write_result

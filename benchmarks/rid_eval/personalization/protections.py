@@ -28,7 +28,7 @@ from rid_eval.appearance import strength_at
 from rid_eval.comparison import DIGEST_DIGITS, load_defenders
 from rid_eval.personalization.noise import random_phase, random_signs
 from rid_eval.personalization.slow import Models, SlowMethod
-from rid_eval.personalization.subjects import Target
+from rid_eval.personalization.subjects import AttackTarget
 from rid_eval.results import Plain, Sparse
 
 CLEAN, SIGNS, SIGNS_BOUND, SPECTRUM = "clean", "signs", "signs-bound", "spectrum"
@@ -162,7 +162,7 @@ class Protections:
             return Budget(max(self.budget.levels, DEFAULT_LEVELS))
         return self.budget
 
-    def apply(self, label: str, target: Target) -> np.ndarray:
+    def apply(self, label: str, target: AttackTarget) -> np.ndarray:
         """The attacker's photos under a condition, 8 bits, [n, H, W, 3]; made once and kept."""
         if label == CLEAN:
             return target.photos
@@ -172,11 +172,11 @@ class Protections:
             return np.concatenate([protected[:count], target.photos[count:]])
         return self._made(label, target)[0]
 
-    def budget_of(self, label: str, target: Target) -> Budget:
+    def budget_of(self, label: str, target: AttackTarget) -> Budget:
         """The bound of a set of protected photos, and the strength at which they use it."""
         return dataclasses.replace(self._bound(label), strength=self._made(label, target)[1])
 
-    def _made(self, label: str, target: Target) -> tuple[np.ndarray, float]:
+    def _made(self, label: str, target: AttackTarget) -> tuple[np.ndarray, float]:
         """Protected photos and their strength, from the cache where they are there."""
         settings = json.dumps(self.describe(label).plain(), sort_keys=True)
         digest = f"{zlib.crc32(settings.encode() + target.photos.tobytes()):08x}"
@@ -194,14 +194,14 @@ class Protections:
             stored = photos, strength
         return stored
 
-    def _strength(self, target: Target, units: np.ndarray, bound: Budget) -> float:
+    def _strength(self, target: AttackTarget, units: np.ndarray, bound: Budget) -> float:
         """At which a set of photos looks like the first defender's; at least a level is changed."""
         wanted = metrics.jod(target.photos, self.apply(self._first, target))
         images = [to_batch(photo[None]) for photo in target.photos]
         tensors = [torch.from_numpy(unit.transpose(2, 0, 1)[None].copy()) for unit in units]
         return max(strength_at(wanted, images, tensors, bound), _LEAST_LEVEL / bound.levels)
 
-    def _units(self, label: str, target: Target) -> np.ndarray:
+    def _units(self, label: str, target: AttackTarget) -> np.ndarray:
         """Unit perturbations, float32 [n, H, W, 3]."""
         seeds = [zlib.crc32(photo.tobytes(), self.seed) for photo in target.photos]
         if label in self._looks:

@@ -43,7 +43,7 @@ from rid_eval.personalization.records import (
 )
 from rid_eval.personalization.settings import AttackSettings
 from rid_eval.personalization.sheet import write_sheet
-from rid_eval.personalization.subjects import Target
+from rid_eval.personalization.subjects import AttackTarget
 from rid_eval.personalization.summary import AttackCheck, check_attack
 from rid_eval.results import Plain
 
@@ -79,7 +79,7 @@ class Study:
     model: AttackedModel
     judge: Judge
     protections: Protections
-    targets: list[Target]
+    targets: list[AttackTarget]
     threshold: float
     settings: AttackSettings
     output: Path
@@ -92,7 +92,7 @@ class Study:
     _prior: Encoded | None = None
 
     @property
-    def mine(self) -> list[Target]:
+    def mine(self) -> list[AttackTarget]:
         """Targets of this shard."""
         number, count = self.shard
         return self.targets[number::count]
@@ -102,7 +102,7 @@ class Study:
         """Conditions of the report, in its order."""
         return [UNTUNED, *self.protections.labels]
 
-    def left(self) -> list[tuple[Target, str]]:
+    def left(self) -> list[tuple[AttackTarget, str]]:
         """Attacks of this shard that are not finished, clean ones first."""
         pairs = [(t, CLEAN) for t in self.mine]
         pairs += [(t, label) for t in self.mine for label in self.protections.labels[1:]]
@@ -169,14 +169,14 @@ class Study:
             raise RidError(f"{self.output}: no clean attack is finished; run it without --shard")
         return check_attack([(t, r, untouched) for t, r in finished], self.threshold)
 
-    def published(self, label: str, target: Target) -> np.ndarray:
+    def published(self, label: str, target: AttackTarget) -> np.ndarray:
         """The photos as the attacker has them: protected, then through the channel; uint8."""
         photos = self.protections.apply(label, target)
         if self.channel == "plain":
             return photos
         return to_pixels(CHANNELS[self.channel](to_batch(photos)))
 
-    def attack(self, target: Target, label: str) -> None:
+    def attack(self, target: AttackTarget, label: str) -> None:
         """One attack, from the photos to the judged samples."""
         photos = self.published(label, target)
         prior = self.prior()
@@ -200,7 +200,7 @@ class Study:
                         time.monotonic() - begun, str(self.model.device))  # fmt: skip
         write_record(self.output, record, samples)
 
-    def measure(self, label: str, target: Target, photos: np.ndarray) -> PhotoFigures:
+    def measure(self, label: str, target: AttackTarget, photos: np.ndarray) -> PhotoFigures:
         """Figures of a protection on its photos; how visible it is before the channel."""
         surrogate = self.measured()
         attacked = to_batch(photos).to(self.model.device)

@@ -42,7 +42,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Target:
+class AttackTarget:
     """One attack's worth of a person: disjoint photos for the attacker and for reference.
 
     Attributes:
@@ -105,7 +105,7 @@ def load_subjects(
     return subjects
 
 
-def targets(subjects: list[Subject], sets: int, photos: int) -> list[Target]:
+def targets(subjects: list[Subject], sets: int, photos: int) -> list[AttackTarget]:
     """Deal each person's photos: ``sets`` disjoint sets for the attacker, all others for reference.
 
     The order is a fixed shuffle: neighbours of a folder are often of one moment.
@@ -128,7 +128,7 @@ def targets(subjects: list[Subject], sets: int, photos: int) -> list[Target]:
         direction = template(list(reference))
         for number in range(sets):
             chosen = np.sort(order[number * photos : (number + 1) * photos])
-            found.append(Target(
+            found.append(AttackTarget(
                 subject.name, number, subject.crops[chosen], [subject.files[i] for i in chosen],
                 direction, float((subject.embeddings[chosen] @ direction).mean()),
             ))  # fmt: skip

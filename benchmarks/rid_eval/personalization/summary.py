@@ -16,8 +16,8 @@ from rid_eval import metrics
 from rid_eval.metrics import IdentityScore, identity_score
 from rid_eval.personalization.protections import Description, is_mixed, mixed_of
 from rid_eval.personalization.records import PhotoFigures, Record
-from rid_eval.personalization.subjects import Target
-from rid_eval.results import Number, Result, Sparse
+from rid_eval.personalization.subjects import AttackTarget
+from rid_eval.results import Measurement, Number, Sparse
 from rid_eval.statistics import (
     Groups,
     Interval,
@@ -180,7 +180,7 @@ class Figures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PersonalizationResult(Result):
+class PersonalizationResult(Measurement):
     """Does the attack itself fail on protected photos?
 
     Attributes:
@@ -223,7 +223,9 @@ class PersonalizationResult(Result):
     kept: dict[str, Annotated[ByRule, Sparse]] | None = None
 
 
-def check_attack(attacks: Sequence[tuple[Target, Record, Record]], threshold: float) -> AttackCheck:
+def check_attack(
+    attacks: Sequence[tuple[AttackTarget, Record, Record]], threshold: float
+) -> AttackCheck:
     """Judge clean attacks: above the threshold for most, and clearly above the untuned model.
 
     Both by the stricter rule, on which a sample without a face counts 0. "Clearly" is a lower end
@@ -258,7 +260,7 @@ Scores = dict[str, IdentityScore]
 
 
 def summarize(
-    targets: Sequence[Target],
+    targets: Sequence[AttackTarget],
     labels: Sequence[str],
     find: Find,
     threshold: float,
@@ -310,7 +312,11 @@ def summarize(
 
 
 def effect_kept(
-    targets: Sequence[Target], labels: Sequence[str], find: Find, plain: Find, threshold: float
+    targets: Sequence[AttackTarget],
+    labels: Sequence[str],
+    find: Find,
+    plain: Find,
+    threshold: float,
 ) -> dict[str, ByRule]:
     """What is left of the fall of ISM after a channel, as a share of the plain fall, by condition.
 

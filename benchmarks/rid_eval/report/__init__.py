@@ -1,6 +1,6 @@
 """From measurements to a report: Markdown, JSON, one HTML page, and a section for model cards.
 
-Whatever a report says is a :class:`~rid_eval.report.content.Finding`, written from figures of a
+Whatever a report says is a :class:`~rid_eval.report.content.MeasuredClaim`, written from figures of a
 measurement by the module of its kind; :mod:`rid_core.report` makes pages and Markdown of it.
 """
 
@@ -10,13 +10,13 @@ from rid_eval.report import robustness as robustness
 from rid_eval.report import visibility as visibility
 from rid_eval.report.content import (
     Evaluation,
-    Finding,
-    Summary,
+    MeasuredClaim,
+    MeasurementSummary,
     print_tables,
     read_evaluation,
     summarize,
     write_between,
 )
 
-__all__ = ["Evaluation", "Finding", "Summary", "print_tables", "read_evaluation", "summarize",
+__all__ = ["Evaluation", "MeasuredClaim", "MeasurementSummary", "print_tables", "read_evaluation", "summarize",
            "write_between"]  # fmt: skip

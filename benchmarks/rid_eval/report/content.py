@@ -18,7 +18,7 @@ from rid_eval.appearance import LookResult
 from rid_eval.large_photos import LargePhotosResult
 from rid_eval.latent_shift import ShiftResult
 from rid_eval.personalization.summary import PersonalizationResult
-from rid_eval.results import PhotoSet, Provenance, Result, read_result
+from rid_eval.results import Measurement, PhotoSet, Provenance, read_result
 from rid_eval.robustness import RobustnessResult
 from rid_eval.verification import JudgesResult
 
@@ -34,7 +34,7 @@ TOPICS = {
 }
 """Of findings, in the order of a report, with the heading."""
 
-KINDS: tuple[type[Result], ...] = (
+KINDS: tuple[type[Measurement], ...] = (
     ShiftResult, LookResult, JudgesResult, PersonalizationResult, RobustnessResult,
     LargePhotosResult,
 )  # fmt: skip
@@ -42,7 +42,7 @@ KINDS: tuple[type[Result], ...] = (
 
 
 @dataclass(frozen=True)
-class Finding:
+class MeasuredClaim:
     """One sentence with the figures it is made of.
 
     Attributes:
@@ -82,7 +82,7 @@ class BarPlot:
 
 
 @dataclass(frozen=True)
-class Summary:
+class MeasurementSummary:
     """What a report says of one measurement.
 
     Attributes:
@@ -98,7 +98,7 @@ class Summary:
 
     title: str
     facts: Sequence[tuple[str, str]]
-    findings: Sequence[Finding] = ()
+    findings: Sequence[MeasuredClaim] = ()
     warnings: Sequence[str] = ()
     plots: Sequence[BarPlot] = ()
     tables: Sequence[Table] = ()
@@ -113,12 +113,12 @@ class Summary:
 
 
 @functools.singledispatch
-def summarize(result: Result) -> Summary:
+def summarize(result: Measurement) -> MeasurementSummary:
     """What a report says of a measurement; each kind registers its own function."""
     raise RidError(f"a report cannot show {result.what!r}")
 
 
-def print_tables(result: Result) -> None:
+def print_tables(result: Measurement) -> None:
     """Print the tables of a measurement."""
     from rid_core.report import terminal
 
@@ -157,13 +157,13 @@ class SectionText:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportResult(Result):
+class ReportResult(Measurement):
     """A report as JSON: findings with their figures, facts, tables."""
 
     what: ClassVar[str] = "report"
     title: str
     sources: list[Source]
-    claims: list[Finding]
+    claims: list[MeasuredClaim]
     limits: list[str]
     sections: list[SectionText]
 
@@ -179,11 +179,11 @@ class Evaluation:
     """
 
     title: str
-    summaries: Sequence[Summary]
+    summaries: Sequence[MeasurementSummary]
     sources: Sequence[Source]
 
     @property
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[MeasuredClaim]:
         """Of all measurements, by topic."""
         order = list(TOPICS)
         found = [finding for summary in self.summaries for finding in summary.findings]
@@ -276,7 +276,7 @@ def read_evaluation(paths: Sequence[Path], title: str = TITLE) -> Evaluation:
         raise RidError("a report needs measurements; give the JSON files of rid-eval's commands")
     if len({path.name for path in paths}) < len(paths):
         raise RidError("two measurements have the same file name, by which a report cites them")
-    found: list[tuple[int, Summary]] = []
+    found: list[tuple[int, MeasurementSummary]] = []
     sources = []
     for path in paths:
         result = read_result(path, KINDS)
@@ -287,7 +287,7 @@ def read_evaluation(paths: Sequence[Path], title: str = TITLE) -> Evaluation:
     return Evaluation(title, ordered, sources)
 
 
-def _summary_of(result: Result, source: str) -> Summary:
+def _summary_of(result: Measurement, source: str) -> MeasurementSummary:
     try:
         summary = summarize(result)
     except (KeyError, IndexError) as error:  # a protection, an encoder or a step that is not there

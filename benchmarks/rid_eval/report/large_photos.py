@@ -7,8 +7,8 @@ from rid_core.report.plots import Bar
 from rid_eval.large_photos import CEILING, NATIVE, LargePhotosResult
 from rid_eval.report.content import (
     BarPlot,
-    Finding,
-    Summary,
+    MeasuredClaim,
+    MeasurementSummary,
     amount,
     facts_of,
     images_fact,
@@ -17,7 +17,7 @@ from rid_eval.report.content import (
 
 
 @summarize.register
-def large_photos(result: LargePhotosResult) -> Summary:
+def large_photos(result: LargePhotosResult) -> MeasurementSummary:
     """Effect in the attacker's view, by where the perturbation is predicted."""
     label = result.defender
     # One view in a finding is enough for a summary: the first, which is what most scripts do.
@@ -27,7 +27,7 @@ def large_photos(result: LargePhotosResult) -> Summary:
         ways = list(next(iter(views.values())))
         real = ways[0]
         ours, native = views[first][real], views[first][NATIVE]
-        findings.append(Finding(
+        findings.append(MeasuredClaim(
             "kept", label,
             f"Of a large photo that the attacker scales ({first}), {ours.kept:.0f} % "
             f"[{ours.low:.0f}, {ours.high:.0f}] of the effect on {encoder} is left, of one "
@@ -59,4 +59,4 @@ def large_photos(result: LargePhotosResult) -> Summary:
     facts = [images_fact(result.images), ("bound", f"{result.levels} levels"),
              *facts_of(result.made, result.device)]  # fmt: skip
     weights = {label: result.weights} if result.weights else {}
-    return Summary("Large photos", facts, findings, warnings, plots, tables, weights)
+    return MeasurementSummary("Large photos", facts, findings, warnings, plots, tables, weights)

@@ -8,7 +8,7 @@ from rid_core.report import Cell, Table
 from rid_core.report.plots import Bar
 from rid_eval.personalization.protections import Description
 from rid_eval.personalization.summary import Means, PersonalizationResult
-from rid_eval.report.content import BarPlot, Finding, Summary, facts_of, summarize
+from rid_eval.report.content import BarPlot, MeasuredClaim, MeasurementSummary, facts_of, summarize
 from rid_eval.statistics import Interval
 
 
@@ -29,7 +29,7 @@ def _columns(means: Means) -> dict[str, tuple[Interval | None, int]]:
 
 
 @summarize.register
-def personalization(result: PersonalizationResult) -> Summary:
+def personalization(result: PersonalizationResult) -> MeasurementSummary:
     """What personalization makes of protected photos."""
     method, model, judge = result.settings["method"], result.surrogate, result.judge
     channel = "" if result.channel == "plain" else f", after {result.channel}"
@@ -61,7 +61,7 @@ def personalization(result: PersonalizationResult) -> Summary:
     findings = _findings(result, f"{method} on {model}{channel}") if works else []
     weights = {label: about.weights for label, about in result.protections.items()
                if about.weights}  # fmt: skip
-    return Summary(title, facts, findings, warnings, [plot], _tables(result), weights)
+    return MeasurementSummary(title, facts, findings, warnings, [plot], _tables(result), weights)
 
 
 def _known(value: float) -> float | None:
@@ -124,7 +124,7 @@ def _slow_methods(protections: dict[str, Description]) -> list[tuple[str, str]]:
     return facts
 
 
-def _findings(result: PersonalizationResult, setting: str) -> list[Finding]:
+def _findings(result: PersonalizationResult, setting: str) -> list[MeasuredClaim]:
     found = []
     clean = result.conditions["clean"].means
     for label, about in result.protections.items():
@@ -139,7 +139,7 @@ def _findings(result: PersonalizationResult, setting: str) -> list[Finding]:
             if row.of != label or math.isnan(row.zero.value):
                 continue
             wanted = "" if row.target is None else f" (wanted: at least {row.target:g})"
-            found.append(Finding(
+            found.append(MeasuredClaim(
                 "effect", label,
                 f"The fall of ISM under {label} is {row.zero.text()} times the one under {row.to}"
                 f"{wanted} ({where}).",
@@ -147,7 +147,7 @@ def _findings(result: PersonalizationResult, setting: str) -> list[Finding]:
             ))  # fmt: skip
         kept = (result.kept or {}).get(label)
         if kept and kept.zero and not math.isnan(kept.zero.value):
-            found.append(Finding(
+            found.append(MeasuredClaim(
                 "kept", label,
                 f"Of the fall of ISM under {label} {kept.zero.text()} is left after "
                 f"{result.channel} ({result.settings['method']} on {result.surrogate}).",
@@ -156,7 +156,7 @@ def _findings(result: PersonalizationResult, setting: str) -> list[Finding]:
     return found
 
 
-def _likeness(label: str, means: Means, clean: Means, where: str) -> Finding:
+def _likeness(label: str, means: Means, clean: Means, where: str) -> MeasuredClaim:
     """Whether samples are less like the person; how surely, the intervals say."""
     look = f"; JOD of the photos {means.jod.text()}" if means.jod else ""
     if means.ism_zero.value < clean.ism_zero.value:
@@ -177,4 +177,6 @@ def _likeness(label: str, means: Means, clean: Means, where: str) -> Finding:
         "ism_found": {"protected": means.ism_found, "clean": clean.ism_found},
         "fdfr": {"protected": means.fdfr, "clean": clean.fdfr},
     }
-    return Finding("effect", label, text, {**values, "jod": means.jod} if means.jod else values)
+    return MeasuredClaim(
+        "effect", label, text, {**values, "jod": means.jod} if means.jod else values
+    )

@@ -8,8 +8,8 @@ from rid_core.report import Cell, Column, Table
 from rid_core.report.plots import Bar
 from rid_eval.report.content import (
     BarPlot,
-    Finding,
-    Summary,
+    MeasuredClaim,
+    MeasurementSummary,
     amount,
     facts_of,
     images_fact,
@@ -29,7 +29,7 @@ Row = Mapping[str, MatrixCell]
 
 
 @summarize.register
-def robustness(result: RobustnessResult) -> Summary:
+def robustness(result: RobustnessResult) -> MeasurementSummary:
     """The matrix: what is left of the effect, with noise of equal norm as floor."""
     findings, plots = [], []
     for label, about in result.protections.items():
@@ -52,11 +52,11 @@ def robustness(result: RobustnessResult) -> Summary:
     ]  # fmt: skip
     weights = {label: about.weights for label, about in result.protections.items()
                if about.weights}  # fmt: skip
-    return Summary("Robustness", facts, findings, plots=plots, tables=_tables(result),
+    return MeasurementSummary("Robustness", facts, findings, plots=plots, tables=_tables(result),
                    weights=weights)  # fmt: skip
 
 
-def _effect(result: RobustnessResult, label: str, encoder: str) -> Finding:
+def _effect(result: RobustnessResult, label: str, encoder: str) -> MeasuredClaim:
     cells, about = result.matrix.cells, result.protections
     seen = encoder in about[label].trained_on
     plain = cells[label][encoder][IDENTITY]
@@ -73,15 +73,15 @@ def _effect(result: RobustnessResult, label: str, encoder: str) -> Finding:
             values[peer] = effect = cells[peer][encoder][IDENTITY].effect
             against = ", ".join(other.trained_on)
             text += f"; {peer} made against {against} reaches {amount(effect)}"
-    return Finding("effect" if seen else "unseen", label, text + ".", values)
+    return MeasuredClaim("effect" if seen else "unseen", label, text + ".", values)
 
 
-def _kept(label: str, encoder: str, row: Row, steps: Mapping[str, StepRow]) -> list[Finding]:
+def _kept(label: str, encoder: str, row: Row, steps: Mapping[str, StepRow]) -> list[MeasuredClaim]:
     channels = _of_kinds(row, steps, CHANNEL)
     if not channels:
         return []
     least, most = (pick(channels, key=lambda n: channels[n].kept) for pick in (min, max))
-    found = [Finding(
+    found = [MeasuredClaim(
         "kept", label,
         f"On {encoder} {label} keeps {channels[least].kept:.0f} % ({least}) to "
         f"{channels[most].kept:.0f} % ({most}) of its effect after {len(channels)} channels.",
@@ -89,7 +89,7 @@ def _kept(label: str, encoder: str, row: Row, steps: Mapping[str, StepRow]) -> l
     )]  # fmt: skip
     if _JPEG in channels:
         jpeg = channels[_JPEG]
-        found.append(Finding(
+        found.append(MeasuredClaim(
             "kept", label,
             f"On {encoder} {label} keeps {jpeg.kept:.0f} % [{jpeg.low:.0f}, {jpeg.high:.0f}] after "
             f"JPEG 75; noise of equal norm has {jpeg.floor_kept:.0f} % there.",
@@ -99,7 +99,9 @@ def _kept(label: str, encoder: str, row: Row, steps: Mapping[str, StepRow]) -> l
     return found
 
 
-def _removed(label: str, encoder: str, row: Row, steps: Mapping[str, StepRow]) -> list[Finding]:
+def _removed(
+    label: str, encoder: str, row: Row, steps: Mapping[str, StepRow]
+) -> list[MeasuredClaim]:
     found = _of_kinds(row, steps, PURIFICATION, COMBINED)
     if not found:
         return []
@@ -108,7 +110,7 @@ def _removed(label: str, encoder: str, row: Row, steps: Mapping[str, StepRow]) -
         f"{steps[name].text}: {found[name].kept:.0f} % (noise {found[name].floor_kept:.0f} %)"
         for name in order[:_MOST_NAMED]
     )
-    return [Finding(
+    return [MeasuredClaim(
         "removed", label, f"On {encoder}, what leaves least of {label}'s effect: {named}.",
         {"encoder": encoder, **{name: found[name].kept for name in order}},
     )]  # fmt: skip

@@ -10,8 +10,8 @@ from rid_eval.appearance import LookResult
 from rid_eval.latent_shift import FLOOR, ShiftResult
 from rid_eval.report.content import (
     BarPlot,
-    Finding,
-    Summary,
+    MeasuredClaim,
+    MeasurementSummary,
     facts_of,
     images_fact,
     summarize,
@@ -22,7 +22,7 @@ _STEPS = {"plain": "plain", "jpeg75": "JPEG 75", "half": "0.5 x"}
 
 
 @summarize.register
-def shift(result: ShiftResult) -> Summary:
+def shift(result: ShiftResult) -> MeasurementSummary:
     """How far latents move at equal look."""
     rows, encoders = result.rows, result.encoders
     facts = [
@@ -49,7 +49,7 @@ def shift(result: ShiftResult) -> Summary:
          *(f"x {rise:.2f}" for rise in row.denoising.values())]
         for label, row in rows.items()
     ]  # fmt: skip
-    return Summary(
+    return MeasurementSummary(
         "Latent shift", facts, _shift_findings(result), plots=plots, weights=result.weights,
         tables=[
             Table("Effect at equal look",
@@ -67,21 +67,21 @@ def shift(result: ShiftResult) -> Summary:
     )  # fmt: skip
 
 
-def _shift_findings(result: ShiftResult) -> list[Finding]:
+def _shift_findings(result: ShiftResult) -> list[MeasuredClaim]:
     where = f"{result.images.count} portraits at {result.images.size} pixels"
     random, found = result.rows[FLOOR], []
     for label in (label for label in result.rows if label in result.weights):
         row = result.rows[label]
         for encoder, distils in result.encoders.items():
             times = row.effect[encoder]["plain"]
-            found.append(Finding(
+            found.append(MeasuredClaim(
                 "effect", label,
                 f"{label} moves the latent of {described(encoder, distils)} {times:.1f} times as "
                 f"far as random signs of the same JOD, {result.look:g} ({where}).",
                 {"encoder": encoder, "effect": times, "look": result.look,
                  "strength": row.strength},
             ))  # fmt: skip
-        found.append(Finding(
+        found.append(MeasuredClaim(
             "seen", label,
             f"{label} at {result.levels} levels has a JOD of {row.jod:.2f}, {row.jod_worst:.2f} on "
             f"the photo that looks worst; random signs {random.jod:.2f} ({where}).",
@@ -96,12 +96,12 @@ def described(encoder: str, distils: str | None) -> str:
 
 
 @summarize.register
-def look(result: LookResult) -> Summary:
+def look(result: LookResult) -> MeasurementSummary:
     """How visible protections are."""
     rows, random = result.rows, result.rows[result.floor].mean
     where = f"{result.images.count} portraits at {result.images.size} pixels"
     findings = [
-        Finding(
+        MeasuredClaim(
             "seen", label,
             f"{label} at {result.levels} levels has a JOD of {row.mean.jod:.2f} (10 is no visible "
             f"difference), {row.mean.jod_enlarged:.2f} enlarged twice; random signs "
@@ -124,7 +124,7 @@ def look(result: LookResult) -> Summary:
                Column("SSIMULACRA2", form=".0f"), Column("FLIP", form=".3f"),
                Column("PSNR", "dB", ".1f"), Column("colour", "levels", ".2f"),
                Column("worst JOD", form=".2f"), Column("JOD on a phone", form=".2f")]  # fmt: skip
-    return Summary(
+    return MeasurementSummary(
         "Look", [images_fact(result.images), ("bound", f"{result.levels} levels"),
                  *facts_of(result.made)],
         findings, plots=[plot], weights=result.weights,
@@ -135,16 +135,16 @@ def look(result: LookResult) -> Summary:
 
 
 @summarize.register
-def judges(result: JudgesResult) -> Summary:
+def judges(result: JudgesResult) -> MeasurementSummary:
     """How well the judges tell people apart."""
-    findings: list[Finding] = []
+    findings: list[MeasuredClaim] = []
     rows: list[list[Cell]] = []
     for name, judge in result.judges.items():
         for label, check in judge.checks.items():
             rows.append([f"{name}, {label}", check.threshold, check.tpr, check.fpr,
                          check.same, check.different])  # fmt: skip
         check = judge.checks[MEAN_CHECK]
-        findings.append(Finding(
+        findings.append(MeasuredClaim(
             "judges", "",
             f"The judge {name} recognises {100 * check.tpr:.1f} % of photos at a threshold that "
             f"{100 * check.fpr:.1f} % of other people's exceed ({result.people} people, "
@@ -154,5 +154,5 @@ def judges(result: JudgesResult) -> Summary:
     columns = ["judge and comparison", Column("threshold", form=".4f"), Column("TPR", form=".4f"),
                Column("FPR", form=".4f"), Column("same", form=","),
                Column("different", form=",")]  # fmt: skip
-    return Summary("Judges", [("people", str(result.people)), *facts_of(result.made)], findings,
+    return MeasurementSummary("Judges", [("people", str(result.people)), *facts_of(result.made)], findings,
                    tables=[Table("Same person or not", columns, rows)])  # fmt: skip
