@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rid_core.attacks.methods import combined, denoising
-from rid_core.attacks.pgd import Attack, pgd
+from rid_core.attacks.pgd import Attack
 from rid_core.attacks.registry import method
 from rid_core.errors import RidError
 from rid_core.surrogates import DiffusionSurrogate
@@ -50,7 +50,7 @@ def aspl(
         for _ in range(rounds):
             trained = [_copy(member) for member in members]
             _fine_tune(attack, attack.image, surrogate_steps, learning_rate)
-            unit = pgd(attack, loss, steps=attack_steps, step=step, start=unit)
+            unit = attack.descend(loss, attack_steps, step, start=unit)
             _restore(members, trained)
             protected = attack.budget.apply(attack.image, unit)
             _fine_tune(attack, protected, surrogate_steps, learning_rate)

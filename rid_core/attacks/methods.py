@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rid_core import objectives
-from rid_core.attacks.pgd import Attack, Loss, pgd
+from rid_core.attacks.pgd import Attack, Loss
 from rid_core.attacks.registry import method
 from rid_core.attacks.streams import RandomStreams
 from rid_core.checkpoint import find_checkpoint, load_checkpoint
@@ -61,7 +61,7 @@ def denoising(streams: RandomStreams) -> MemberLoss:
 @method("pgd")
 def encoder_shift(attack: Attack, *, steps: int = 40, step: float = 1 / 8) -> Tensor:
     """PGD on the encoders, untargeted: the reference of this package's figures."""
-    return pgd(attack, _shift(attack), steps=steps, step=step)
+    return attack.descend(_shift(attack), steps, step)
 
 
 @method("photoguard")
@@ -77,7 +77,7 @@ def photoguard(attack: Attack, *, steps: int = 1000, step: float = 1 / 3) -> Ten
         return objectives.targeted_latent(latent, torch.zeros_like(latent))
 
     loss = combined(attack.ensemble, function)
-    return pgd(attack, loss, steps=steps, step=step, last_step=step / 100)
+    return attack.descend(loss, steps, step, last_step=step / 100)
 
 
 @method("momentum")
@@ -90,7 +90,7 @@ def momentum(
     without any perturbation the shift has no gradient.
     """
     loss = _shift(attack)
-    return pgd(attack, loss, steps=steps, step=step, momentum=decay)
+    return attack.descend(loss, steps, step, momentum=decay)
 
 
 @method("advdm", diffusion=True)
@@ -101,7 +101,7 @@ def advdm(attack: Attack, *, steps: int = 100, step: float = 1 / 16) -> Tensor:
     (github.com/psyker-team/mist).
     """
     loss = combined(attack.ensemble, denoising(attack.streams))
-    return pgd(attack, loss, steps=steps, step=step)
+    return attack.descend(loss, steps, step)
 
 
 @method("mist", diffusion=True)
@@ -132,7 +132,7 @@ def mist(
         return distance + rate * semantic(member, number, protected)
 
     loss = combined(attack.ensemble, function)
-    return pgd(attack, loss, steps=steps, step=step)
+    return attack.descend(loss, steps, step)
 
 
 @method("defender")

@@ -1,7 +1,7 @@
 """From measurements to a report: Markdown, JSON, one HTML page, and a section for model cards.
 
-Whatever a report says is a :class:`~rid_eval.report.content.MeasuredClaim`, written from figures of a
-measurement by the module of its kind; :mod:`rid_core.report` makes pages and Markdown of it.
+Whatever a report says is a :class:`~rid_eval.report.content.MeasuredClaim`, written from figures
+of a measurement by the module of its kind; :mod:`rid_core.report` makes pages of it.
 """
 
 from rid_eval.report import large_photos as large_photos  # registers itself, as all of these
@@ -18,5 +18,5 @@ from rid_eval.report.content import (
     write_between,
 )
 
-__all__ = ["Evaluation", "MeasuredClaim", "MeasurementSummary", "print_tables", "read_evaluation", "summarize",
-           "write_between"]  # fmt: skip
+__all__ = ["Evaluation", "MeasuredClaim", "MeasurementSummary", "print_tables", "read_evaluation",
+           "summarize", "write_between"]  # fmt: skip

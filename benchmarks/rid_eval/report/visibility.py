@@ -154,5 +154,6 @@ def judges(result: JudgesResult) -> MeasurementSummary:
     columns = ["judge and comparison", Column("threshold", form=".4f"), Column("TPR", form=".4f"),
                Column("FPR", form=".4f"), Column("same", form=","),
                Column("different", form=",")]  # fmt: skip
-    return MeasurementSummary("Judges", [("people", str(result.people)), *facts_of(result.made)], findings,
-                   tables=[Table("Same person or not", columns, rows)])  # fmt: skip
+    facts = [("people", str(result.people)), *facts_of(result.made)]
+    table = Table("Same person or not", columns, rows)
+    return MeasurementSummary("Judges", facts, findings, tables=[table])
