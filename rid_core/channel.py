@@ -259,7 +259,7 @@ def sample_step(weights: Mapping[str, float], rng: np.random.Generator) -> Draw:
 
     Args:
         weights: relative frequency by name, of :data:`STEPS`.
-        rng: source of chance; everything random is drawn before this returns, so that the step
+        rng: source of random numbers; everything random is drawn before this returns, so that the step
             does the same to a clean and to a protected image.
 
     Raises:

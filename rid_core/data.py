@@ -177,7 +177,7 @@ class CropDataset(Dataset[tuple[Tensor, ...]]):
         return crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else crop
 
     def _locate(self, index: int) -> tuple[Path, np.random.Generator]:
-        """The portrait of a sample, and the chance that belongs to the sample."""
+        """The portrait of a sample, and the random numbers that belong to the sample."""
         epoch, position = divmod(index, len(self.paths))
         if self._order[0] != epoch:
             # Once an epoch: to shuffle millions of names takes longer than to read a photo.

@@ -91,7 +91,7 @@ def img2img(
 ) -> Tensor:
     """Noise a photo's latent and let the model denoise it (SDEdit, Meng et al., arXiv 2108.01073).
 
-    By DDIM (Song et al., arXiv 2010.02502) without chance of its own, and without guidance.
+    By DDIM (Song et al., arXiv 2010.02502) which is deterministic, and without guidance.
 
     Args:
         image: [B, 3, H, W] RGB in [0, 1].

@@ -39,7 +39,7 @@ class PairJob:
         limit: at most so many photos, spread evenly over the folder.
         shard: which part of the photos, from 0.
         shards: into how many parts they are divided.
-        seed: of all chance, together with each photo's content.
+        seed: of everything random, together with each photo's content.
     """
 
     method: str

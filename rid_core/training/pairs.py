@@ -163,7 +163,7 @@ class PairStore:
             data, image = b"", None
         size = self.header.size
         if image is None or digest(data) != entry.sha256 or image.size != (size, size):
-            raise RidError(f"{path}: missing or damaged; run rid-train pairs again to mend it")
+            raise RidError(f"{path}: missing or damaged; run rid-train pairs again to make it anew")
         return image
 
     def check(self, levels: int, crop: int) -> None:

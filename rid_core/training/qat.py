@@ -33,8 +33,8 @@ from rid_core.training.fit import FitOptions, Task, accelerator_for, fit, on_fir
 from rid_core.training.recipe import Losses
 from rid_core.training.run import State, command_line
 from rid_core.training.settings import (
+    ConfigSection,
     OptimSection,
-    Section,
     TrainingConfig,
     check,
     override,
@@ -45,7 +45,7 @@ _SIDE = 256
 """Short side of calibration photos, in pixels."""
 
 
-class QuantizationSection(Section):
+class QuantizationSection(ConfigSection):
     """How the int8 form is played."""
 
     every: int = Field(25, ge=1)
@@ -165,7 +165,7 @@ class QatTask(Task):
     def to(self, device: torch.device) -> None:
         """Move the teacher."""
         self._device = device
-        # In training, codes of places are drawn anew at every pass: it has to draw the same.
+        # In training, positional encodings are drawn anew at every pass: it has to draw the same.
         self._teacher.to(device).train()
 
     def losses(self, network: torch.nn.Module, batch: Sequence[Tensor], step: int) -> Losses:
@@ -207,9 +207,7 @@ class QatTask(Task):
     @torch.no_grad()
     def figures(self) -> dict[str, float]:
         """SQNR in dB on the calibration photos: of the int8 form, and of the network itself."""
-        network = self.state.average.module
-        assert isinstance(network, Defender)
-        network.eval()
+        network = self.state.averaged(Defender)
         self._teacher.eval()
         grids = self._calibrated(network)
         sums = np.zeros(3)
@@ -229,8 +227,7 @@ class QatTask(Task):
 
     def finish(self) -> Path:
         """Write the checkpoint; its card says what was done to it."""
-        network = self.state.average.module
-        assert isinstance(network, Defender)
+        network = self.state.averaged(Defender)
         figures = {name: round(value, 2) for name, value in self.figures().items()}
         # What was measured of the teacher's weights was not measured of these.
         done = {"steps": self.state.step, "teacher": self.card.figures, **figures}
@@ -262,7 +259,6 @@ def _in_other_light(image: Tensor, seed: int) -> Tensor:
 
 
 def _drawn(network: torch.nn.Module, image: Tensor, seed: int) -> Tensor:
-    """A forward pass whose chance follows the sample, as in every other pass over it."""
-    torch.manual_seed(seed)
-    unit: Tensor = network(image)
+    """A forward pass whose randomness follows the sample, as in every other pass over it."""
+    unit: Tensor = network(image, torch.Generator().manual_seed(seed))
     return unit
