@@ -20,7 +20,7 @@ from rid_core.training.config import TrainConfig, VisibilitySection
 from rid_core.training.terms import (
     MemberTerm,
     ObjectiveSection,
-    StepInputs,
+    Inputs,
     UnitTerm,
     Weight,
     check_surrogate,
@@ -120,9 +120,7 @@ class Recipe:
         if self.config.defender.rounding:
             protected = round_to_levels(protected, self._dither(image, index))
         clean_view, protected_view = self._through_channel(image, protected, index)
-        inputs = StepInputs(
-            image, unit, clean_view, self._noise_rng, index, batch.target, batch.paired
-        )
+        inputs = Inputs(image, unit, clean_view, self._noise_rng, index, batch.target, batch.paired)
 
         # A term whose weight is 0 for now is not computed.
         weights = {name: weight_at(s.weight, step) for name, s in self._sections.items()}

@@ -26,15 +26,15 @@ from rid_core.training.settings import ConfigSection
 
 
 @dataclass(frozen=True)
-class StepInputs:
+class Inputs:
     """What a step shows its objectives.
 
     Attributes:
         image: clean crops, [B, 3, H, W] in [0, 1].
         unit: the defender's perturbation, in [-1, 1]; carries the gradient.
         clean: the crops after the channel.
-        rng: ``rng(member, sample)``: random numbers of one sample at one member, the same however the
-            samples are spread over batches and processes.
+        rng: ``rng(member, sample)``: random numbers of one sample at one member, the same however
+            the samples are spread over batches and processes.
         index: numbers of the samples, [B].
         target: stored perturbations, [B, 3, H, W]; zero where there is none.
         paired: which samples have one, float [B] of 0 and 1.
@@ -98,15 +98,15 @@ def is_positive(weight: Weight) -> bool:
     return max(value for _, value in _points(weight)) > 0
 
 
-UnitTerm = Callable[[StepInputs], Tensor]
+UnitTerm = Callable[[Inputs], Tensor]
 """What a step shows -> loss of each image, [B]."""
 
-MemberTerm = Callable[[StepInputs, Surrogate, int, Tensor], Tensor]
+MemberTerm = Callable[[Inputs, Surrogate, int, Tensor], Tensor]
 """(what a step shows, a surrogate, its number, protected crops) -> loss of each image, [B]."""
 
 
 @dataclass(frozen=True)
-class ObjectiveKind:
+class Objective:
     """A kind of objective.
 
     Attributes:
@@ -122,7 +122,7 @@ class ObjectiveKind:
     required: frozenset[str]
 
 
-_KINDS: dict[str, ObjectiveKind] = {}
+_KINDS: dict[str, Objective] = {}
 
 
 def objective(
@@ -133,7 +133,7 @@ def objective(
     def register(
         build: Callable[[ObjectiveSection], Any],
     ) -> Callable[[ObjectiveSection], Any]:
-        _KINDS[name] = ObjectiveKind(
+        _KINDS[name] = Objective(
             build, needs, frozenset((*settings, *required)), frozenset(required)
         )
         return build
@@ -146,7 +146,7 @@ def list_objectives() -> list[str]:
     return sorted(_KINDS)
 
 
-def get_objective(kind: str) -> ObjectiveKind:
+def get_objective(kind: str) -> Objective:
     """Look a kind up.
 
     Raises:
@@ -226,7 +226,7 @@ _WHAT = {
 def _log_shift(section: ObjectiveSection) -> MemberTerm:
     floor = objectives.FLOOR if section.floor is None else section.floor
 
-    def term(inputs: StepInputs, member: Surrogate, number: int, protected: Tensor) -> Tensor:
+    def term(inputs: Inputs, member: Surrogate, number: int, protected: Tensor) -> Tensor:
         with torch.no_grad():
             reference = inputs.encode(member, number, inputs.clean)
         shifted = inputs.encode(member, number, protected)
@@ -237,9 +237,7 @@ def _log_shift(section: ObjectiveSection) -> MemberTerm:
 
 @objective("feature-shift", needs=FeatureSurrogate)
 def _feature_shift(section: ObjectiveSection) -> MemberTerm:
-    def term(
-        inputs: StepInputs, member: FeatureSurrogate, number: int, protected: Tensor
-    ) -> Tensor:
+    def term(inputs: Inputs, member: FeatureSurrogate, number: int, protected: Tensor) -> Tensor:
         with torch.no_grad():
             references = member.features(inputs.clean)
         return objectives.feature_shift(references, member.features(protected))
@@ -252,7 +250,7 @@ def _targeted_latent(section: ObjectiveSection) -> MemberTerm:
     picture = None if section.target is None else read_target(section.target)
     known: dict[tuple[int, int, int], Tensor] = {}
 
-    def term(inputs: StepInputs, member: Surrogate, number: int, protected: Tensor) -> Tensor:
+    def term(inputs: Inputs, member: Surrogate, number: int, protected: Tensor) -> Tensor:
         latent = inputs.encode(member, number, protected)
         with torch.no_grad():
             clean = inputs.encode(member, number, inputs.clean)
@@ -282,9 +280,7 @@ def _denoising_loss(section: ObjectiveSection) -> MemberTerm:
 def _on_noised_latents(
     section: ObjectiveSection, loss: Callable[[DiffusionSurrogate, Tensor, Tensor, Tensor], Tensor]
 ) -> MemberTerm:
-    def term(
-        inputs: StepInputs, member: DiffusionSurrogate, number: int, protected: Tensor
-    ) -> Tensor:
+    def term(inputs: Inputs, member: DiffusionSurrogate, number: int, protected: Tensor) -> Tensor:
         latent = inputs.encode(member, number, protected)
         low, high = section.timesteps or (0, member.timesteps)
         if high > member.timesteps:
@@ -302,7 +298,7 @@ def _distillation(section: ObjectiveSection) -> UnitTerm:
     assert section.teacher is not None
     teacher, _ = load_checkpoint(find_checkpoint(section.teacher))
 
-    def term(inputs: StepInputs) -> Tensor:
+    def term(inputs: Inputs) -> Tensor:
         with torch.no_grad():
             target = teacher.to(inputs.image.device)(inputs.image)
         return objectives.distillation(inputs.unit, target)
@@ -312,7 +308,7 @@ def _distillation(section: ObjectiveSection) -> UnitTerm:
 
 @objective("regression", required=("pairs",))
 def _regression(section: ObjectiveSection) -> UnitTerm:
-    def term(inputs: StepInputs) -> Tensor:
+    def term(inputs: Inputs) -> Tensor:
         assert inputs.target is not None
         assert inputs.paired is not None
         return objectives.distillation(inputs.unit, inputs.target) * inputs.paired
