@@ -18,9 +18,9 @@ from rid_core.errors import RidError
 from rid_core.surrogates import Ensemble, load_surrogate
 from rid_core.training.config import TrainConfig, VisibilitySection
 from rid_core.training.terms import (
+    Inputs,
     MemberTerm,
     ObjectiveSection,
-    Inputs,
     UnitTerm,
     Weight,
     check_surrogate,

@@ -27,8 +27,8 @@ from rid_eval.personalization.request import (
 )
 
 if TYPE_CHECKING:
+    from rid_eval.personalization.figures import AttackCheck
     from rid_eval.personalization.setup import OpenedStudy
-    from rid_eval.personalization.summary import AttackCheck
 
 _EPILOG = """\b
 Examples:

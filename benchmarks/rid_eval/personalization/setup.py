@@ -19,6 +19,7 @@ from rid_core.errors import RidError
 from rid_core.surrogates import DiffusionSurrogate, Ensemble, load_surrogate, moved
 from rid_eval import lpips
 from rid_eval.judges import load_judge
+from rid_eval.personalization.figures import AttackCheck, JudgeUse, PersonalizationResult
 from rid_eval.personalization.model import load_model, model_digest
 from rid_eval.personalization.protections import Protections, open_defenders
 from rid_eval.personalization.request import StudyRequest
@@ -42,13 +43,7 @@ from rid_eval.personalization.subjects import (
     load_subjects,
     targets,
 )
-from rid_eval.personalization.summary import (
-    AttackCheck,
-    JudgeUse,
-    PersonalizationResult,
-    effect_kept,
-    summarize,
-)
+from rid_eval.personalization.summary import effect_kept, summarize
 from rid_eval.results import exact
 
 

@@ -28,6 +28,7 @@ from rid_eval.personalization.attack import (
     personalize,
     untuned,
 )
+from rid_eval.personalization.figures import AttackCheck
 from rid_eval.personalization.model import AttackedModel, Encoded
 from rid_eval.personalization.protections import (
     CLEAN,
@@ -44,7 +45,7 @@ from rid_eval.personalization.records import (
 from rid_eval.personalization.settings import AttackSettings
 from rid_eval.personalization.sheet import write_sheet
 from rid_eval.personalization.subjects import AttackTarget
-from rid_eval.personalization.summary import AttackCheck, check_attack
+from rid_eval.personalization.summary import check_attack
 from rid_eval.results import Plain
 
 UNTUNED = "untuned"

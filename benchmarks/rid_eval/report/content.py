@@ -17,7 +17,7 @@ from rid_core.report import Claim, Facts, Figure, Items, Report, Section, Table,
 from rid_eval.appearance import LookResult
 from rid_eval.large_photos import LargePhotosResult
 from rid_eval.latent_shift import ShiftResult
-from rid_eval.personalization.summary import PersonalizationResult
+from rid_eval.personalization.figures import PersonalizationResult
 from rid_eval.results import Measurement, PhotoSet, Provenance, read_result
 from rid_eval.robustness import RobustnessResult
 from rid_eval.verification import JudgesResult

@@ -6,8 +6,8 @@ import math
 
 from rid_core.report import Cell, Table
 from rid_core.report.plots import Bar
+from rid_eval.personalization.figures import Means, PersonalizationResult
 from rid_eval.personalization.protections import Description
-from rid_eval.personalization.summary import Means, PersonalizationResult
 from rid_eval.report.content import BarPlot, MeasuredClaim, MeasurementSummary, facts_of, summarize
 from rid_eval.statistics import Interval
 
