@@ -18,6 +18,7 @@ from rid_core.data import to_batch
 from rid_core.errors import RidError
 from rid_core.surrogates import DiffusionSurrogate, Surrogate, relative_shift
 from rid_core.visibility import JOD
+from rid_eval.results import Number
 
 FEW = 2048
 """Samples below which a Frechet distance is mostly bias: the authors of FID ask for more."""
@@ -42,7 +43,7 @@ class IdentityScore:
 
     samples: int
     fdfr: float
-    ism_found: float
+    ism_found: Number
     ism_zero: float
     recognised: float
 

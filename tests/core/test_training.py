@@ -75,15 +75,15 @@ def test_a_resumed_run_continues_bit_for_bit(
     raw: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = _train(raw, tmp_path / "whole")
-    original = loop.Run.save
+    original = loop.DefenderState.save
 
-    def save_then_die(run: loop.Run) -> None:
+    def save_then_die(run: loop.DefenderState) -> None:
         original(run)
         if run.step == 2:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop.Run, "save", save_then_die)
+        patch.setattr(loop.DefenderState, "save", save_then_die)
         with pytest.raises(KeyboardInterrupt):
             _train(raw, tmp_path / "parts")
     parts = _train(raw, tmp_path / "parts")

@@ -26,8 +26,8 @@ from rid_core.report import Table
 from rid_eval.cli import group
 from rid_eval.comparison import DIGEST_DIGITS
 from rid_eval.report import Evaluation, MeasurementSummary, card, read_evaluation, write_between
-from rid_eval.report.content import BEGIN, END
-from rid_eval.results import as_json
+from rid_eval.report.content import BEGIN, END, KINDS
+from rid_eval.results import as_json, read_result
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 MADE = {"rid": "0.1.0", "date": "2026-01-01", "command": "rid-eval <x> & co", "cpu": "x86_64"}
@@ -423,9 +423,10 @@ def test_damaged_measurements_are_one_line(damage: Any, message: str, tmp_path: 
     [path for path in sorted(RESULTS.glob("*.json")) if "what" in json.loads(path.read_text())],
     ids=lambda path: path.stem,
 )
-def test_what_is_committed_can_be_shown(path: Path) -> None:
+def test_what_is_committed_can_be_shown_and_is_written_as_it_was_read(path: Path) -> None:
     (section,) = read_evaluation([path]).summaries
     assert section.tables
+    assert as_json(read_result(path, KINDS)) == json.loads(path.read_text())
 
 
 def test_two_files_of_one_name_are_refused(files: list[Path], tmp_path: Path) -> None:
