@@ -220,13 +220,13 @@ class PositionalEncoding(nn.Module):
         self.of_row: nn.Module = nn.Conv2d(_CODE, channels, 1, bias=False)
         self.of_column: nn.Module = nn.Conv2d(_CODE, channels, 1, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Add the codes: [B, C, h, w], same shape."""
         height, width = x.shape[2:]
         rows, columns = self.rows, self.columns
         if self.training:
-            rows = rows.roll(int(torch.randint(_CELLS, ())), 2)
-            columns = columns.roll(int(torch.randint(_CELLS, ())), 3)
+            rows = rows.roll(int(torch.randint(_CELLS, (), generator=generator)), 2)
+            columns = columns.roll(int(torch.randint(_CELLS, (), generator=generator)), 3)
         rows, columns = _stretch(rows, 2, height), _stretch(columns, 3, width)
         out: Tensor = x + self.of_row(rows) + self.of_column(columns)
         return out
@@ -292,11 +292,11 @@ class MobileDefender(Defender):
         # The perturbation starts at zero.
         nn.init.zeros_(self.to_image.conv.weight)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """[B, 3, H, W] in [0, 1] -> unit perturbation, same shape, in [-1, 1]."""
-        detail = F.relu(self.fine_places(self.stem(image)))
+        detail = F.relu(self.fine_places(self.stem(image), generator))
         fine = self.encoder(self.enter(detail))
-        coarse = self.inner(self.places(self.down(fine)))
+        coarse = self.inner(self.places(self.down(fine), generator))
         x = self.decoder(fine + self.up(coarse))
         x = self.detail(detail + self.leave(x))
         # tanh before the shuffle: the values are the same, and an exported channels-last graph ends
