@@ -18,7 +18,7 @@ from torch import Tensor
 from rid_core.budget import Budget
 from rid_core.channel import round_to_levels
 from rid_core.errors import MissingExtraError
-from rid_core.protect import WORKING_SIDE, protect_photo
+from rid_core.protection import WORKING_SIDE, protect_photo
 from rid_core.visibility import ENLARGED, JOD, PIXELS_PER_DEGREE, ssimulacra2
 from rid_eval.results import LOOK
 
@@ -182,7 +182,7 @@ PHONE_COLUMNS = 1179
 
 @dataclass(frozen=True)
 class _Working:
-    """A protection as :func:`rid_core.protect.protect_photo` takes it, at the working scale."""
+    """A protection as :func:`rid_core.protection.protect_photo` takes it, at the working scale."""
 
     perturbation: Callable[[Tensor], Tensor]
     levels: int

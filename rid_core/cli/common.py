@@ -92,7 +92,7 @@ def silent_libraries() -> Iterator[None]:
         os.close(saved)
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
+def terminate(number: int, frame: FrameType | None) -> None:
     """Leave by an exception, so that half-written files are cleaned up on the way."""
     sys.exit(128 + number)
 
@@ -103,7 +103,7 @@ def run(command: click.Command) -> Any:
     Exit codes: 0 done, 1 an error the user can mend, 2 wrong usage, 130 interrupted, 143
     terminated.
     """
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, terminate)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # Names of files hold what the terminal's encoding may not have.

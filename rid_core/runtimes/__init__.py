@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from rid_core.artifact import artifact_format
+from rid_core.checkpoint import find_model
 from rid_core.runtimes.base import Runtime
 
 _RUNTIMES = {
@@ -24,7 +25,7 @@ _RUNTIMES = {
 
 
 def load_runtime(path_or_preset: str | Path, *, threads: int | None = None) -> Runtime:
-    """Open a checkpoint, an exported file, or a bundled preset by its name.
+    """Open a checkpoint or an exported file, by its path or as :func:`find_model` takes it.
 
     What a file is, is told by its content; its suffix does not matter.
 
@@ -37,11 +38,7 @@ def load_runtime(path_or_preset: str | Path, *, threads: int | None = None) -> R
         RidError: missing, damaged or foreign file, or one this machine cannot run.
         MissingExtraError: the runtime is not installed.
     """
-    path = Path(path_or_preset)
-    if not path.exists():
-        from rid_core.checkpoint import find_checkpoint
-
-        path = find_checkpoint(path_or_preset)
+    path = find_model(path_or_preset)
     module, name = _RUNTIMES[artifact_format(path)]
     opened = getattr(importlib.import_module(module), name)(path, threads=threads)
     return cast(Runtime, opened)
