@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from rid_core._version import __version__
 from rid_core.budget import Budget
-from rid_core.errors import RidError
+from rid_core.errors import MissingExtraError, RidError
 from rid_core.files import replacing
 
 if TYPE_CHECKING:
@@ -186,10 +186,14 @@ def load_checkpoint(path: str | Path) -> tuple[Defender, ModelCard]:
     Raises:
         RidError: missing, truncated, foreign or damaged file, or weights that do not fit the preset
             the card names.
+        MissingExtraError: torch is not installed.
     """
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    try:
+        import torch
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(error.name or "torch", "torch") from None
 
     from rid_core.defenders import create_defender
 

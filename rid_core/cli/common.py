@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from rid_core._version import __version__
-from rid_core.errors import RidError, printable
+from rid_core.errors import MissingExtraError, RidError, printable
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -112,6 +112,12 @@ def run(command: click.Command) -> Any:
         result = command.main(standalone_mode=False)
     except RidError as error:
         Console().line(f"error: {error}", err=True)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        # Without extras there is no torch: what needs it imports it in many places.
+        if error.name not in ("torch", "safetensors"):
+            raise
+        Console().line(f"error: {MissingExtraError(error.name, 'torch')}", err=True)
         sys.exit(1)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)

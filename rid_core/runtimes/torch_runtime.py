@@ -23,11 +23,12 @@ class TorchRuntime:
 
         Raises:
             RidError: missing, damaged or foreign file.
+            MissingExtraError: torch is not installed.
         """
-        import torch
-
         self.path = Path(path)
         defender, self.card = load_checkpoint(path)
+        import torch
+
         if threads is not None:
             torch.set_num_threads(threads)
         # Depthwise and 1x1 convolutions are several times faster with channels last in memory.

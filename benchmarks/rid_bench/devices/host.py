@@ -22,7 +22,7 @@ from rid_bench.portable.machine import describe, usable_cores
 from rid_bench.portable.measure import measure
 from rid_bench.portable.timing import doubt
 from rid_bench.results import Row, Run
-from rid_core.errors import RidError
+from rid_core.errors import RidError, pip_line
 
 PACKAGES = [
     "rid-defender",
@@ -134,8 +134,7 @@ def _plan(
     cells = network_cells(artefacts, checkpoints, options, threads, photo)
     if not cells:
         raise RidError(
-            "nothing to measure: no installed runtime fits these files; "
-            "pip install 'rid-defender[export]'"
+            f"nothing to measure: no installed runtime fits these files; {pip_line('export')}"
         )
     cells += peak_cells(photo(512), threads)
     cells += [

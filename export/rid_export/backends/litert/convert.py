@@ -107,6 +107,7 @@ class TFLiteTarget(Target):
 
     def remarks(self, path: Path) -> tuple[str, ...]:
         """What XNNPACK takes of it, and which runtime was not there to run it."""
+        from rid_core.errors import pip_line
         from rid_export.backends.litert.delegation import xnnpack_delegation
         from rid_export.tensorflow_runtime import tensorflow_is_installed
 
@@ -114,6 +115,6 @@ class TFLiteTarget(Target):
         if not tensorflow_is_installed():
             lines.append(
                 "not run in TensorFlow's own TFLite interpreter, which is not installed: "
-                "pip install 'rid-defender[tensorflow]'"
+                f"{pip_line('tensorflow')}"
             )
         return tuple(lines)
