@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from file_server import Server
 
 from rid_core.checkpoint import find_model
 from rid_core.download import cache_folder, fetch
@@ -18,22 +16,6 @@ from rid_core.errors import RidError
 
 DATA = b"a model " * 100_000
 DIGEST = hashlib.sha256(DATA).hexdigest()
-
-
-class Server:
-    """Serves a folder on this machine until it is stopped."""
-
-    def __init__(self, folder: Path) -> None:
-        class Quiet(SimpleHTTPRequestHandler):
-            def log_message(self, *_: object) -> None: ...
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def stop(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
 
 
 @pytest.fixture
