@@ -85,8 +85,8 @@ print(sum(path.stat().st_size for path in site.rglob("*") if path.is_file()) // 
     done = run("rid-protect", "photo.png", "-o", "b.png", "--model", "rid-s.safetensors")
     assert done.returncode == 1
     assert done.stderr == (
-        "error: torch is not installed; it comes with: pip install 'torch>=2.6' "
-        "'safetensors>=0.4.5'\n"
+        "error: torch is not installed; it comes with: pip install 'safetensors>=0.4.5' "
+        "'torch>=2.6'\n"
     )
     done = run("rid-export", "--target", "onnx")
     assert done.returncode == 1

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rid_core.artifact import FORMATS, ArtifactMetadata, check_digest, payload_size, read_metadata
 from rid_core.cli.common import CONTEXT
 from rid_core.errors import MissingExtraError, RidError
 from rid_core.files import replacing
 
 if TYPE_CHECKING:
+    from rid_core.artifact import ArtifactMetadata
     from rid_core.checkpoint import ModelCard
 
 _SUFFIXES = (".onnx", ".tflite", ".mlpackage")
@@ -81,6 +81,8 @@ def lay_out(files: Path, checkpoint: str, out: Path, repo: str) -> list[str]:
 
 
 def _checked(path: Path, source: Path, digest: str) -> ArtifactMetadata:
+    from rid_core.artifact import check_digest, read_metadata
+
     metadata = read_metadata(path)
     check_digest(path, metadata)
     if metadata.unfit:
@@ -92,6 +94,8 @@ def _checked(path: Path, source: Path, digest: str) -> ArtifactMetadata:
 
 def _readme(card: ModelCard, models: dict[Path, ArtifactMetadata], digest: str, repo: str) -> str:
     """The model card: front matter that the hub reads (JSON is YAML), then words."""
+    from rid_core.artifact import FORMATS, payload_size
+
     sqnr: dict[str, float] = {}
     for path, metadata in models.items():
         figures = [check.value for each in metadata.parity for check in each.checks

@@ -207,7 +207,8 @@ def test_ray_protects_uploads(tmp_path: Path, astronaut: np.ndarray) -> None:
     for name in ("a", "b"):
         Image.fromarray(astronaut).save(tmp_path / f"{name}.png")
     (tmp_path / "c.png").write_bytes(b"no photo")
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False,
+    # One core reads and one protects; with a single one both would wait for ever.
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False,
              runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}})  # fmt: skip
     try:
         uploads = ray.data.read_binary_files(str(tmp_path), include_paths=True)
