@@ -12,6 +12,7 @@ import click
 
 from rid_core.cli.common import CONTEXT
 from rid_core.errors import RidError
+from rid_export.publish import publish
 
 if TYPE_CHECKING:
     from rid_core.artifact import ArtifactMetadata
@@ -360,5 +361,5 @@ def print_findings(findings: list[Finding], *, err: bool = False) -> None:
         click.echo(f"warning: {finding.line()}", err=err)
 
 
-COMMANDS = (inspect, doctor, verify, compare, lint)
+COMMANDS = (inspect, doctor, verify, compare, lint, publish)
 """All of them, for the group."""
