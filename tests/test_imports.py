@@ -12,6 +12,7 @@ HEAVY = frozenset(
     (
         *("torch", "tensorflow", "jax", "onnx", "onnxruntime", "coremltools", "litert_torch"),
         *("ai_edge_litert", "transformers", "diffusers", "pydantic", "scipy", "cv2", "matplotlib"),
+        *("jinja2", "rich"),
     )
 )
 PROGRAMS = {

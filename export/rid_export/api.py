@@ -46,6 +46,7 @@ def export(
     surrogate: Path | None = None,
     beside: bool = True,
     notify: Callable[[str], None] = lambda _: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
     **settings: Unpack[Settings],
 ) -> Results:
     """Export a defender, and prove every file.
@@ -70,6 +71,7 @@ def export(
         surrogate: file of a tiny autoencoder's encoder, to measure the effect that is left as well.
         beside: whether to write wrappers for apps and a report beside the files.
         notify: called with one line per step.
+        progress: called with the steps that are done and all steps.
         **settings: of every file, such as ``resolution``; see :class:`ExportSpec`.
 
     Returns:
@@ -87,7 +89,11 @@ def export(
     source, folder = find_checkpoint(model), Path(output)
     results = Results(
         pipeline.export(
-            specs, source, folder, notify=notify, portraits=portraits, surrogate=surrogate
+            *(specs, source, folder),
+            notify=notify,
+            progress=progress,
+            portraits=portraits,
+            surrogate=surrogate,
         )
     )
     results.left_out = tuple(left_out)

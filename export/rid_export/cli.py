@@ -151,20 +151,24 @@ def main_command(
     """
     if ctx.invoked_subcommand is not None:
         return 0
+    from rid_core.report import terminal
     from rid_export import report
 
-    results = export(
-        checkpoint,
-        targets=targets or "all",
-        precisions=precisions or "fp32",
-        output=out,
-        portraits=portraits,
-        surrogate=surrogate,
-        beside=not bare,
-        notify=lambda line: click.echo(f"  {line}", err=True),
-        **settings,
-    )
-    click.echo(report.as_json(results, results.left_out) if as_json else report.table(results))
+    with terminal.progress("exporting") as bar:
+        results = export(
+            checkpoint,
+            targets=targets or "all",
+            precisions=precisions or "fp32",
+            output=out,
+            portraits=portraits,
+            surrogate=surrogate,
+            beside=not bare,
+            notify=lambda line: bar.line(f"  {line}"),
+            progress=lambda done, total: bar.update(done=done, total=total),
+            **settings,
+        )
+    table = terminal.text(report.table(results))
+    click.echo(report.as_json(results, results.left_out) if as_json else table)
     for line in results.left_out:
         click.echo(f"left out: {line}", err=True)
     refused = [result for result in results if result.error is not None]

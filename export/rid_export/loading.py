@@ -16,9 +16,11 @@ from rid_core.artifact import (
     read_metadata,
 )
 from rid_core.errors import MissingExtraError, RidError
+from rid_core.fidelity import ErrorStatistics
 from rid_core.operators import operator_counts
-from rid_export.parity import ErrorStatistics, compare_worst
-from rid_export.registry import Runner, Target, get_target, list_targets
+from rid_core.runtimes import ModelRuntime
+from rid_export.parity import compare_worst
+from rid_export.registry import Target, get_target, list_targets
 
 DEFAULT_RESOLUTION = 512
 
@@ -42,7 +44,7 @@ class LoadedDefender:
 
     path: Path
     kind: str
-    runner: Runner
+    runner: ModelRuntime
     preset: str
     levels: int
     stride: int
@@ -79,7 +81,7 @@ def needs_extra() -> Iterator[None]:
         raise MissingExtraError(str(error.name or error), "export") from None
 
 
-def load_runners(target: Target, path: Path) -> list[Runner]:
+def load_runners(target: Target, path: Path) -> list[ModelRuntime]:
     """All runtimes of this machine that can run the file, the one that apps use first.
 
     Raises:
@@ -122,7 +124,7 @@ def load_any(path_or_preset: str | Path) -> LoadedDefender:
 
 def _load_checkpoint(path: Path) -> LoadedDefender:
     from rid_core.checkpoint import weights_digest
-    from rid_core.runtimes.torch_runtime import TorchRuntime
+    from rid_core.runtimes.torch import TorchRuntime
 
     runtime = TorchRuntime(path)
     return LoadedDefender(

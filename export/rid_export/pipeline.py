@@ -148,6 +148,7 @@ def export(
     out: Path,
     *,
     notify: Notify = lambda _: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
     stages: Sequence[Stage] = STAGES,
     portraits: Path | None = None,
     surrogate: Path | None = None,
@@ -159,6 +160,7 @@ def export(
         checkpoint: safetensors file.
         out: folder for the files.
         notify: called with one line per stage.
+        progress: called with the stages that are done and all stages of all files.
         stages: for tests and tools that need another way.
         portraits: folder of photos that the files are measured on; None for the bundled ones.
         surrogate: file of an encoder, to measure how much of the latent shift is retained.
@@ -170,7 +172,7 @@ def export(
         RidError: the checkpoint cannot be exported at all, or a spec makes no sense for it.
     """
     from rid_core.checkpoint import weights_digest
-    from rid_core.runtimes.torch_runtime import TorchRuntime
+    from rid_core.runtimes.torch import TorchRuntime
 
     targets = [get_target(spec.target) for spec in specs]
     for spec, target in zip(specs, targets, strict=True):
@@ -210,18 +212,31 @@ def export(
             jobs.append(
                 Job(spec, target, checkpoint, reference, expected, place, log, preparation, folder)
             )
-        return _run_all(jobs, stages, notify)
+        return _run_all(jobs, stages, notify, progress)
 
 
 _AT_ONCE = 4
 """Converters that run at the same time at most: each takes up to a gigabyte."""
 
 
-def _run_all(jobs: Sequence[Job], stages: Sequence[Stage], notify: Notify) -> list[Result]:
+def _run_all(
+    jobs: Sequence[Job],
+    stages: Sequence[Stage],
+    notify: Notify,
+    progress: Callable[[int, int], None],
+) -> list[Result]:
     """Results in the order of the jobs."""
     turn = threading.Lock()
+    done, total = 0, len(jobs) * len(stages)
+
+    def advance(steps: int) -> None:
+        nonlocal done
+        with turn:
+            done += steps
+            progress(done, total)
+
     with ThreadPoolExecutor(min(os.cpu_count() or 1, _AT_ONCE)) as pool:
-        running = [pool.submit(_run, job, stages, notify, turn) for job in jobs]
+        running = [pool.submit(_run, job, stages, notify, advance, turn) for job in jobs]
         try:
             return [each.result() for each in running]
         except BaseException:
@@ -231,7 +246,13 @@ def _run_all(jobs: Sequence[Job], stages: Sequence[Stage], notify: Notify) -> li
             raise
 
 
-def _run(job: Job, stages: Sequence[Stage], notify: Notify, turn: threading.Lock) -> Result:
+def _run(
+    job: Job,
+    stages: Sequence[Stage],
+    notify: Notify,
+    advance: Callable[[int], None],
+    turn: threading.Lock,
+) -> Result:
     """Take one job through the stages; a refusal becomes a result, and keeps the log it names.
 
     Whoever speaks, or lets this process work, holds ``turn``: what a stage prints goes to its log.
@@ -239,6 +260,7 @@ def _run(job: Job, stages: Sequence[Stage], notify: Notify, turn: threading.Lock
     spec, place = job.spec, job.path
     seconds = 0.0
     keep_log = False
+    left = len(stages)
     try:
         with replacing(place) as fresh:
             job.path = fresh
@@ -256,10 +278,13 @@ def _run(job: Job, stages: Sequence[Stage], notify: Notify, turn: threading.Lock
                         stage.run(job)
                     finally:
                         seconds += time.perf_counter() - started
+                left -= 1
+                advance(1)
             size = payload_size(fresh)
             job.remarks = (*job.remarks, *_replaced(place, job.metadata))
     except RidError as error:
         keep_log = str(job.log) in str(error)
+        advance(left)
         return Result(
             spec.target, spec.precision, place, seconds, error=str(error), notes=job.quantization
         )

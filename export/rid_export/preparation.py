@@ -23,7 +23,7 @@ from rid_export.spec import ExportSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from rid_core.runtimes.torch_runtime import TorchRuntime
+    from rid_core.runtimes.torch import TorchRuntime
 
 
 class Preparation:

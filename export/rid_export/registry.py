@@ -8,28 +8,16 @@ import importlib.util
 import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
 from rid_core.errors import MissingExtraError, RidError
 from rid_export.spec import ExportSpec, choose
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from rid_core.artifact import ArtifactMetadata, TensorInfo
+    from rid_core.runtimes import ModelRuntime
     from rid_export.graph import ExportGraph
     from rid_export.layers import QuantizationReport
-
-
-class Runner(Protocol):
-    """Something that runs an exported file for the gate."""
-
-    @property
-    def name(self) -> str:
-        """Runtime and version, for the report."""
-
-    def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name for a float32 image [H, W, 3] in [0, 1], each float32 [H, W, 3]."""
 
 
 class Target(abc.ABC):
@@ -113,7 +101,7 @@ class Target(abc.ABC):
         """Put the metadata block into the file; ``text`` is ASCII."""
 
     @abc.abstractmethod
-    def runners(self, path: Path) -> list[Runner]:
+    def runners(self, path: Path) -> list[ModelRuntime]:
         """Runtimes of this machine that can run the file; the first is the one apps use."""
 
     def inspect(self, path: Path, metadata: ArtifactMetadata) -> None:  # noqa: B027 - optional

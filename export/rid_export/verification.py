@@ -13,7 +13,7 @@ from rid_export import parity
 from rid_export.loading import load_runners, needs_extra, target_of
 
 if TYPE_CHECKING:
-    from rid_core.runtimes.torch_runtime import TorchRuntime
+    from rid_core.runtimes.torch import TorchRuntime
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def verify(
         MissingExtraError: what reads or runs it is not installed.
     """
     from rid_core.checkpoint import find_checkpoint
-    from rid_core.runtimes.torch_runtime import TorchRuntime
+    from rid_core.runtimes.torch import TorchRuntime
 
     metadata = read_metadata(path)
     check_digest(path, metadata)

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from rid_core.defenders import Defender
-from rid_core.defenders.mobile import MobileDefender, Places
+from rid_core.defenders.mobile import MobileDefender, PositionalEncoding
 from rid_core.quantization.grids import derivatives, window
 
 _SHARE = 0.8
@@ -86,7 +86,7 @@ def _free(network: MobileDefender) -> Iterator[Channels]:
     )
 
 
-def _codes(places: Places) -> tuple[nn.Conv2d, nn.Conv2d]:
+def _codes(places: PositionalEncoding) -> tuple[nn.Conv2d, nn.Conv2d]:
     """What makes the constants that are added to tell a cell its place."""
     assert isinstance(places.of_row, nn.Conv2d), "equalize before folding"
     assert isinstance(places.of_column, nn.Conv2d), "equalize before folding"

@@ -189,7 +189,7 @@ def small_coreml(small_checkpoint: Path, small_images: Any) -> Any:
 @pytest.fixture(scope="session")
 def reference(checkpoint: Path, portrait: Any) -> Any:
     """What the gate compares with."""
-    from rid_core.runtimes.torch_runtime import TorchRuntime
+    from rid_core.runtimes.torch import TorchRuntime
     from rid_export.parity import make_reference
 
     runtime = TorchRuntime(checkpoint)

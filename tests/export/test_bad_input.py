@@ -49,9 +49,7 @@ def test_missing_converter(
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     line = refused("--target", target, "-o", tmp_path / "dist")
-    assert line == (
-        f"{package} is not installed; it comes with: pip install 'rid-defender[export]'"
-    )
+    assert line == (f"{package} is not installed; it comes with: pip install -e '.[export]'")
     assert not (tmp_path / "dist").exists()
 
 
@@ -71,7 +69,7 @@ def test_missing_runtime(
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     line = refused(command, *arguments[command])
     assert "onnxruntime is not installed" in line
-    assert "pip install 'rid-defender[export]'" in line
+    assert "pip install -e '.[export]'" in line
 
 
 # -- resolution -----------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from rid_core.errors import RidError
+from rid_core.fidelity import compare
 from rid_core.quantization.rounding import Grid
 from rid_export.backends.coreml.convert import _gelu, to_program
 from rid_export.backends.coreml.edits import (
@@ -24,7 +25,6 @@ from rid_export.backends.coreml.graph import block_of, layers, name_layers, oper
 from rid_export.backends.coreml.runner import MilRunner
 from rid_export.graph import ExportGraph, LevelsGraph
 from rid_export.layers import compared_steps
-from rid_export.parity import compare
 from rid_export.registry import get_target
 from rid_export.spec import ExportSpec
 

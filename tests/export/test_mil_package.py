@@ -108,7 +108,7 @@ def test_a_missing_coremltools_names_the_extra(
     intact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "coremltools.proto", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'rid-defender\[export\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install -e '\.\[export\]'"):
         package_module.open_package(intact)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rid_core.errors import RidError
-from rid_core.runtimes.torch_runtime import TorchRuntime
+from rid_core.runtimes.torch import TorchRuntime
 from rid_export.calibration import CalibrationData
 from rid_export.preparation import Preparation, scratch_folder
 from rid_export.spec import ExportSpec

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from rid_core.errors import RidError
+from rid_core.runtimes.litert import open_model
 from rid_export.backends.litert import edits
 from rid_export.backends.litert.graph import TFLiteGraph, name_layers, read_model, write_model
-from rid_export.backends.litert.runner import TFLiteRunner
 from rid_export.quantization import images_of
 
 pytestmark = pytest.mark.slow  # converts the tiny network
@@ -41,7 +41,7 @@ def image(small_images: Any) -> np.ndarray:
 
 
 def outputs(graph: TFLiteGraph, image: np.ndarray) -> dict[str, np.ndarray]:
-    return TFLiteRunner(write_model(graph.model), keep=False).outputs(image)
+    return open_model(write_model(graph.model)).predict(image)
 
 
 def kinds(graph: TFLiteGraph) -> Counter[str]:

@@ -17,12 +17,13 @@ from rid_core.errors import RidError
 from rid_export.backends.coreml.graph import block_of, name_layers, quiet
 from rid_export.layers import QuantizationReport
 from rid_export.metadata import embed_coreml, float_tensors
-from rid_export.registry import Runner, Target, register_target
+from rid_export.registry import Target, register_target
 from rid_export.spec import ExportSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from rid_core.runtimes import ModelRuntime
     from rid_export.graph import ExportGraph
 
 FEATURES = {
@@ -114,13 +115,15 @@ class CoreMLTarget(Target):
         """Put the metadata block into the package."""
         embed_coreml(path, text)
 
-    def runners(self, path: Path) -> list[Runner]:
+    def runners(self, path: Path) -> list[ModelRuntime]:
         """Core ML itself on a Mac, and our interpreter of the program everywhere."""
+        from rid_core.artifact import read_metadata
+        from rid_core.runtimes.base import ExportedRuntime
         from rid_export.backends.coreml.runner import MilRunner
 
-        interpreter = MilRunner.load(path)
+        interpreter = ExportedRuntime(path, MilRunner.load(path), read_metadata(path))
         if sys.platform == "darwin":
-            from rid_core.runtimes.coreml_runtime import CoreMLRuntime
+            from rid_core.runtimes.coreml import CoreMLRuntime
 
             return [CoreMLRuntime(path, sealed=False), interpreter]
         return [interpreter]

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
 
 class MilRunner:
-    """The interpreter of ML programs as a runner: 8-bit images in and out, as in an app."""
+    """The interpreter of ML programs; see :class:`rid_core.runtimes.base.Session`."""
 
     def __init__(self, program: MilProgram) -> None:
         self.name = "rid_export.mil, a reference interpreter (not Core ML)"
         self._program = program
+        self._stored = np.empty(0)
+        self._values: dict[str, np.ndarray] = {}
 
     @classmethod
     def load(cls, path: Path) -> MilRunner:
@@ -27,20 +29,24 @@ class MilRunner:
 
         return cls(MilProgram.load(path))
 
-    def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name for a float32 image [H, W, 3] in [0, 1]."""
-        raw = self._program.predict({"image": _pixels(image)})
-        plain = {}
-        for name, value in raw.items():
-            if value.dtype == np.uint8:
-                plain[name] = value.astype(np.float32) / 255
-            else:
-                plain[name] = value[0].astype(np.float32).transpose(1, 2, 0)
-        return plain
+    def feed(self, stored: np.ndarray) -> None:
+        """Set the picture, uint8 [H, W, 3]."""
+        self._stored = stored
+
+    def infer(self) -> None:
+        """Run the program."""
+        self._values = self._program.predict({"image": self._stored})
+
+    def fetch(self, name: str) -> np.ndarray:
+        """A picture as uint8 [H, W, 3], or a multi-array [1, 3, H, W]."""
+        return self._values[name]
 
     def delta(self, image: np.ndarray) -> np.ndarray:
-        """The unit perturbation, [H, W, 3]."""
-        return self.run(image)["delta"]
+        """The unit perturbation, [H, W, 3], for a float32 image [H, W, 3] in [0, 1]."""
+        self.feed(_pixels(image))
+        self.infer()
+        planes: np.ndarray = self.fetch("delta")[0].astype(np.float32)
+        return planes.transpose(1, 2, 0)
 
     def activations(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Every float result of the program, by the name of its variable."""

@@ -12,12 +12,13 @@ from rid_core.artifact import TensorInfo
 from rid_export.backends.litert import edits
 from rid_export.backends.litert.graph import TFLiteGraph, name_layers, read_model, write_model
 from rid_export.metadata import contract_tensors, embed_tflite
-from rid_export.registry import Runner, Target, register_target
+from rid_export.registry import Target, register_target
 from rid_export.spec import ExportSpec
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from rid_core.runtimes import ModelRuntime
     from rid_export.graph import ExportGraph
     from rid_export.layers import QuantizationReport
 
@@ -77,31 +78,32 @@ class TFLiteTarget(Target):
         """Put the metadata block into the file."""
         embed_tflite(path, text)
 
-    def runners(self, path: Path) -> list[Runner]:
+    def runners(self, path: Path) -> list[ModelRuntime]:
         """LiteRT: XNNPACK as in an app, then the kernels that define the operators.
 
         And TensorFlow's own interpreter, where it is installed: there are apps that still ship it.
         """
-        from rid_core.runtimes.litert_runtime import LiteRTRuntime
-        from rid_export.tensorflow_runtime import TensorFlowRuntime, tensorflow_is_installed
+        from rid_core.runtimes.litert import LiteRTRuntime
+        from rid_core.runtimes.tensorflow import TensorFlowRuntime, is_installed
 
-        found: list[Runner] = [
+        found: list[ModelRuntime] = [
             LiteRTRuntime(path, sealed=False),
             LiteRTRuntime(path, sealed=False, kernels="reference"),
         ]
-        if tensorflow_is_installed():
+        if is_installed():
             found.append(TensorFlowRuntime(path, sealed=False))
         return found
 
     def remarks(self, path: Path) -> tuple[str, ...]:
         """What XNNPACK takes of it, and which runtime was not there to run it."""
-        from rid_export.tensorflow_runtime import tensorflow_is_installed
+        from rid_core.errors import pip_line
+        from rid_core.runtimes.tensorflow import is_installed
 
         lines = [xnnpack_delegation(path).line()]
-        if not tensorflow_is_installed():
+        if not is_installed():
             lines.append(
                 "not run in TensorFlow's own TFLite interpreter, which is not installed: "
-                "pip install 'rid-defender[tensorflow]'"
+                f"{pip_line('tensorflow')}"
             )
         return tuple(lines)
 
@@ -142,11 +144,9 @@ class Delegation:
 
 def xnnpack_delegation(path: Path) -> Delegation:
     """Load a file in LiteRT with its default delegate and look at the plan of execution."""
-    from rid_core.runtimes.litert_runtime import LiteRTRuntime
+    from rid_core.runtimes.litert import open_model
 
-    # The runtime's list of operators has no wires; the interpreter's own has.
-    interpreter: Any = LiteRTRuntime(path, threads=1, sealed=False)._interpreter
-    return delegation(interpreter._get_ops_details())
+    return delegation(open_model(path).operators)
 
 
 def delegation(operators: list[dict[str, Any]]) -> Delegation:

@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 
 from rid_core.quantization.grids import Grids
+from rid_core.runtimes.litert import open_model
 from rid_export.backends.litert import edits
 from rid_export.backends.litert.graph import TFLiteGraph, read_model, steps, write_model
-from rid_export.backends.litert.runner import TFLiteRunner
 from rid_export.layers import Activations
 from rid_export.quantization import Predict, Quantizer
 from rid_export.spec import ACTIVATION_BITS, ROUNDS_ACTIVATIONS
@@ -103,8 +103,8 @@ class TFLiteQuantizer(Quantizer[bytes]):
 
     def predictor(self, model: bytes) -> Predict:
         """What gives a model's ``delta``."""
-        return TFLiteRunner(model, keep=False).delta
+        return open_model(model).delta
 
     def activations(self, model: bytes) -> Activations:
         """What gives a model's float tensors by name."""
-        return TFLiteRunner(model, keep=True).activations
+        return open_model(model, keep=True).activations

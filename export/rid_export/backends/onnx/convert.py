@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rid_core.artifact import TensorInfo
 from rid_core.errors import RidError
 from rid_export.metadata import contract_tensors, embed_onnx
-from rid_export.registry import Runner, Target, register_target
+from rid_export.registry import Target, register_target
 from rid_export.spec import ExportSpec
 
 if TYPE_CHECKING:
+    from rid_core.runtimes import ModelRuntime
     from rid_export.graph import ExportGraph
     from rid_export.layers import QuantizationReport
 
@@ -82,9 +83,9 @@ class OnnxTarget(Target):
         """Put the metadata block into the file."""
         embed_onnx(path, text)
 
-    def runners(self, path: Path) -> list[Runner]:
+    def runners(self, path: Path) -> list[ModelRuntime]:
         """ONNX Runtime on the CPU."""
-        from rid_core.runtimes.onnx_runtime import OnnxRuntime
+        from rid_core.runtimes.onnxruntime import OnnxRuntime
 
         return [OnnxRuntime(path, sealed=False)]
 

@@ -1,4 +1,4 @@
-"""ONNX graphs: names of layers, operators on the way to delta, and a runner that looks inside."""
+"""ONNX graphs: names of layers, operators on the way to delta, and what is inside when they run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from rid_export.layers import Role, Step
+from rid_core.runtimes.onnxruntime import OnnxSession
+from rid_export.layers import Activations, Role, Step
 
 MOVES = frozenset(("DepthToSpace", "Reshape", "Transpose"))
 """Operators that only move values: their output has the range of their input."""
@@ -83,66 +84,40 @@ def head(model: Any) -> list[Any]:
     return found
 
 
-class OnnxRunner:
-    """A model in ONNX Runtime on one core, for the converter; not for apps."""
+def open_model(model: Any) -> OnnxSession:
+    """A ``ModelProto`` in ONNX Runtime on one core."""
+    return OnnxSession(model.SerializeToString(), threads=1)
 
-    def __init__(self, model: Any, *, inside: bool = False) -> None:
-        """Load the model.
 
-        Args:
-            model: ``ModelProto``.
-            inside: make every tensor that is computed an output. Operators are then not fused, so
-                that integers are dequantized and computed in float as the file's text says.
-        """
-        import onnx
-        import onnxruntime
-        from onnx import numpy_helper
+def activations(model: Any) -> Activations:
+    """What gives every float tensor that a model computes, by name, for an image [H, W, 3].
 
-        if inside:
-            model = copy.deepcopy(model)
-            have = {output.name for output in model.graph.output}
-            # Without a type: ONNX Runtime infers it.
-            model.graph.output.extend(
-                onnx.ValueInfoProto(name=name)
-                for node in model.graph.node
-                for name in node.output
-                if name not in have
-            )
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        entry = self._session.get_inputs()[0]
-        self._bytes = entry.type == "tensor(uint8)"
-        self._pixels_last = entry.shape[-1] == 3
-        self._constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-        self._quantizing = [n for n in model.graph.node if n.op_type == "QuantizeLinear"]
-        self._names = [output.name for output in self._session.get_outputs()]
+    Of quantized tensors it is the dequantized value. Operators are not fused then, so that
+    integers are dequantized and computed in float as the file's text says.
+    """
+    import onnx
+    from onnx import numpy_helper
 
-    def run(self, image: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
-        """Outputs as stored, for a float32 image [H, W, 3] in [0, 1]."""
-        batch = image[None] if self._pixels_last else image.transpose(2, 0, 1)[None]
-        if self._bytes:
-            batch = np.rint(batch * 255).clip(0, 255).astype(np.uint8)
-        values = self._session.run(names, {"image": np.ascontiguousarray(batch)})
-        return dict(zip(names, values, strict=True))
+    model = copy.deepcopy(model)
+    have = {output.name for output in model.graph.output}
+    # Without a type: ONNX Runtime infers it.
+    model.graph.output.extend(
+        onnx.ValueInfoProto(name=name)
+        for node in model.graph.node
+        for name in node.output
+        if name not in have
+    )
+    session = open_model(model)
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    quantizing = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
 
-    def delta(self, image: np.ndarray) -> np.ndarray:
-        """The unit perturbation, [H, W, 3] or [3, H, W] as the model gives it."""
-        value: np.ndarray = self.run(image, ["delta"])["delta"][0]
-        return value
-
-    def activations(self, image: np.ndarray) -> Mapping[str, np.ndarray]:
-        """Every float tensor that was computed, by name; of quantized ones the dequantized value.
-
-        Needs a runner with ``inside``.
-        """
-        values = self.run(image, self._names)
+    def run(image: np.ndarray) -> Mapping[str, np.ndarray]:
+        values = session.predict(image, session.outputs)
         found = {n: v for n, v in values.items() if v.dtype in (np.float32, np.float16)}
-        for node in self._quantizing:
-            scale, zero = (self._constants[name] for name in node.input[1:3])
+        for node in quantizing:
+            scale, zero = (numpy_helper.to_array(constants[name]) for name in node.input[1:3])
             stored = values[node.output[0]].astype(np.float32)
             found[node.input[0]] = (stored - zero.astype(np.float32)) * scale
         return found
+
+    return run

@@ -25,7 +25,7 @@ import numpy as np
 from rid_core.errors import RidError
 from rid_core.quantization.grids import Grids
 from rid_export.backends.onnx import edits
-from rid_export.backends.onnx.graph import OnnxRunner, steps
+from rid_export.backends.onnx.graph import activations, open_model, steps
 from rid_export.layers import Activations
 from rid_export.quantization import Predict, Quantizer
 from rid_export.spec import ROUNDS_ACTIVATIONS
@@ -110,8 +110,8 @@ class OnnxQuantizer(Quantizer[Any]):
 
     def predictor(self, model: Any) -> Predict:
         """What gives a model's ``delta``."""
-        return OnnxRunner(model).delta
+        return open_model(model).delta
 
     def activations(self, model: Any) -> Activations:
         """What gives a model's float tensors by name."""
-        return OnnxRunner(model, inside=True).activations
+        return activations(model)
