@@ -34,6 +34,8 @@ def test_the_wheel_holds_what_it_needs_and_nothing_else(wheel: Path) -> None:
         "rid_core/assets/portraits/astronaut.jpg",
         "rid_export/py.typed",
         "rid_export/cli.py",
+        "rid_core/report/templates/page.html",
+        "rid_core/report/templates/page.css",
     ):
         assert wanted in names
     assert not [name for name in names if "rid-b" in name]

@@ -191,7 +191,7 @@ class Report:
 
     def images(self, folder: str = "figures") -> dict[str, bytes]:
         """Content of the image files that the Markdown shows, by their path beside it."""
-        from rid_core.report.theme import standalone
+        from rid_core.report.svg import standalone
 
         return {path: standalone(figure.image) for figure, path in image_files(self.blocks, folder)}
 

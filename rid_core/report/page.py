@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from rid_core.report.content import Block, Facts, Figure, Image, Items, Report, Section, Table
-from rid_core.report.theme import variables
+from rid_core.report.svg import variables
 
 _NAME = 28
 """Letters of the longest name."""

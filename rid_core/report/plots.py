@@ -1,34 +1,26 @@
-"""The kinds of plot that reports show, by matplotlib: SVG with the page's colours, the same for the
-same figures.
+"""The kinds of plot that reports show, by matplotlib.
 
-Plots are 360 units wide, a phone's width, and their text is text. All need matplotlib and raise
-``MissingExtraError`` without it.
+Plots are 360 units wide, a phone's width, and their text is text. All raise ``MissingExtraError``
+where matplotlib is not installed.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from rid_core.report.content import Image
-from rid_core.report.theme import COLOURS
+from rid_core.report.svg import LIGHT, drawing
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.text import Annotation
     from matplotlib.transforms import Bbox
 
-WIDTH = 360
-_DPI = 72
-_LIGHT = {name: pair[0] for name, pair in COLOURS.items()}
-SERIES = ("one", "two", "three", "four")
+SERIES = ("one", "two")
 """Colours of series, by number."""
 
 
@@ -76,21 +68,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a chart.
-
-    Attributes:
-        x: where its corners are.
-        y: likewise.
-        label: in the key above the chart; a line without one is grey.
-        low: lower edge of the band around it; no band if empty.
-        high: upper edge.
-    """
+    """A grey line of a chart, by the places of its corners."""
 
     x: Sequence[float]
     y: Sequence[float]
-    label: str = ""
-    low: Sequence[float] = ()
-    high: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -127,7 +108,7 @@ def bars(
     """
     write = form.format if isinstance(form, str) else form
     row = 34
-    with _figure(title, row * len(items) + 2, "none") as (figure, images):
+    with drawing(title, row * len(items) + 2, "none") as (figure, images):
         axes = figure.add_axes((0.004, 0, 0.992, 1))
         axes.set_axis_off()
         axes.set_ylim(len(items), 0)
@@ -146,15 +127,15 @@ def bars(
                 bar.value - start,
                 0.32,
                 left=start,
-                color=_LIGHT["one" if bar.accent else "calm"],
+                color=LIGHT["one" if bar.accent else "calm"],
             )
             if bar.low is not None or bar.high is not None:
                 ends = [bar.value if edge is None else edge for edge in (bar.low, bar.high)]
-                axes.plot(ends, [middle] * 2, color=_LIGHT["soft"], linewidth=1.5)
-                axes.plot(ends, [middle] * 2, "|", color=_LIGHT["soft"], markersize=7)
+                axes.plot(ends, [middle] * 2, color=LIGHT["soft"], linewidth=1.5)
+                axes.plot(ends, [middle] * 2, "|", color=LIGHT["soft"], markersize=7)
             if bar.floor is not None:
                 span = (middle - 0.27, middle + 0.27)
-                axes.vlines(bar.floor, *span, color=_LIGHT["warn"], linewidth=2)
+                axes.vlines(bar.floor, *span, color=LIGHT["warn"], linewidth=2)
             axes.annotate(
                 bar.label, (0, number + 0.38), xycoords=("axes fraction", "data"), va="baseline"
             )
@@ -164,7 +145,7 @@ def bars(
                 xytext=(7, 0),
                 textcoords="offset points",
                 va="center",
-                color=_LIGHT["soft"],
+                color=LIGHT["soft"],
             )
     return images[0]
 
@@ -189,35 +170,24 @@ def chart(
         y: the vertical one.
         title: for readers who hear the page.
         points: drawn above the lines.
-        lines: curves, or what points are held against.
+        lines: what points are held against.
         height: of the plot in units.
     """
-    with _figure(title, height) as (figure, images):
+    with drawing(title, height) as (figure, images):
         axes = figure.add_subplot()
-        for line, colour in zip(lines, _colours(lines), strict=True):
-            axes.plot(line.x, line.y, color=colour, linewidth=1.6, label=line.label or None)
-            if len(line.low):
-                axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.18, lw=0)
+        for line in lines:
+            axes.plot(line.x, line.y, color=LIGHT["soft"], linewidth=1.6)
         for point in points:
             axes.plot(
                 *(point.x, point.y, "o"),
-                color=_LIGHT[SERIES[point.series]],
+                color=LIGHT[SERIES[point.series]],
                 alpha=0.75,
                 markersize=2 * point.radius,
                 markeredgewidth=0,
             )
         _frame(axes, x, y)
-        if any(line.label for line in lines):
-            figure.legend(loc="outside upper left", ncols=3, frameon=False, handlelength=1.4)
         _label(figure, axes, [point for point in points if point.label])
     return images[0]
-
-
-def _colours(lines: Sequence[Line]) -> Iterator[str]:
-    named = 0
-    for line in lines:
-        yield _LIGHT[SERIES[named % len(SERIES)] if line.label else "soft"]
-        named += bool(line.label)
 
 
 def histogram(
@@ -241,55 +211,14 @@ def histogram(
         height: of the plot in units.
         mark: value at which a dashed line stands; none if None.
     """
-    with _figure(title, height) as (figure, images):
+    with drawing(title, height) as (figure, images):
         axes = figure.add_subplot()
         highest = max(counts) if top is None else top
-        axes.stairs([min(c, highest) for c in counts], edges, fill=True, color=_LIGHT["one"])
+        axes.stairs([min(c, highest) for c in counts], edges, fill=True, color=LIGHT["one"])
         if mark is not None:
-            axes.axvline(mark, color=_LIGHT["warn"], linestyle=(0, (4, 3)), linewidth=1)
+            axes.axvline(mark, color=LIGHT["warn"], linestyle=(0, (4, 3)), linewidth=1)
         _frame(axes, x, Axis("", 0, 1.05 * max(highest, 1e-12)))
         axes.yaxis.set_visible(False)
-    return images[0]
-
-
-def heat(
-    rows: Sequence[str],
-    columns: Sequence[str],
-    values: Sequence[Sequence[float]] | np.ndarray,
-    title: str,
-    form: str = "{:.2g}",
-    *,
-    low: float | None = None,
-    high: float | None = None,
-) -> Image:
-    """A grid of values as colours, each written in its cell; bright is high.
-
-    Args:
-        rows: names, from top to bottom.
-        columns: names, above the grid.
-        values: [rows, columns]; NaN leaves a cell empty.
-        title: for readers who hear the page.
-        form: how values are written.
-        low: value of the darkest colour; the least of all if None.
-        high: of the brightest; the greatest if None.
-    """
-    import numpy as np
-
-    grid = np.ma.masked_invalid(np.asarray(values, dtype=float))
-    with _figure(title, 30 + 24 * len(rows)) as (figure, images):
-        axes = figure.add_subplot()
-        axes.set_ylim(len(rows), 0)
-        axes.spines[:].set_visible(False)
-        mesh = axes.pcolormesh(grid, cmap="cividis", vmin=low, vmax=high)
-        middle = 0.5 * sum(mesh.get_clim())
-        for (y, x), value in np.ndenumerate(grid):
-            if not np.ma.is_masked(value):
-                colour = "#ffffff" if value < middle else "#000000"
-                text = form.format(value)
-                axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", color=colour)
-        axes.set_xticks([n + 0.5 for n in range(len(columns))], columns)
-        axes.set_yticks([n + 0.5 for n in range(len(rows))], rows)
-        axes.tick_params(length=0, top=True, bottom=False, labeltop=True, labelbottom=False)
     return images[0]
 
 
@@ -297,7 +226,7 @@ def colour_scale(name: str, x: Axis, title: str) -> Image:
     """The colours of a matplotlib colour map along an axis with both ends given."""
     from matplotlib.colors import LogNorm, Normalize
 
-    with _figure(title, 48) as (figure, images):
+    with drawing(title, 48) as (figure, images):
         from matplotlib.cm import ScalarMappable
 
         norm = (LogNorm if x.logarithmic else Normalize)(x.low, x.high)
@@ -332,7 +261,7 @@ def _frame(axes: Axes, x: Axis, y: Axis) -> None:
     axes.margins(0.12)
     _scale(axes, "x", x)
     _scale(axes, "y", y)
-    axes.grid(color=_LIGHT["rule"], linewidth=1)
+    axes.grid(color=LIGHT["rule"], linewidth=1)
     axes.set_axisbelow(True)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
@@ -356,7 +285,7 @@ def _label(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
             textcoords="offset points",
             ha="center",
             va="center",
-            arrowprops={"arrowstyle": "-", "color": _LIGHT["soft"], "linewidth": 0.7},
+            arrowprops={"arrowstyle": "-", "color": LIGHT["soft"], "linewidth": 0.7},
         )
         distance, box = _free(note, place, point.radius, axes.bbox, taken)
         taken.append(box)
@@ -389,70 +318,3 @@ def _free(
         if inside and not found.count_overlaps(taken):
             return distance, found
     return choices[0]
-
-
-@contextlib.contextmanager
-def _figure(
-    title: str, height: int, layout: Literal["constrained", "none"] = "constrained"
-) -> Iterator[tuple[Figure, list[Image]]]:
-    """A figure to draw on; afterwards the list holds its image."""
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        from rid_core.errors import MissingExtraError
-
-        raise MissingExtraError("matplotlib", "report") from None
-    settings: dict[Any, Any] = {
-        "figure.dpi": _DPI,
-        "font.family": "DejaVu Sans",
-        "font.size": 11,
-        "legend.fontsize": 10,
-        "svg.fonttype": "none",
-        "svg.hashsalt": title,
-        "text.color": _LIGHT["ink"],
-        "text.parse_math": False,
-        "xtick.labelcolor": _LIGHT["soft"],
-        "ytick.labelcolor": _LIGHT["soft"],
-        "axes.labelcolor": _LIGHT["soft"],
-    }
-    with rc_context(settings):
-        figure = Figure(figsize=(WIDTH / _DPI, height / _DPI), layout=layout)
-        images: list[Image] = []
-        yield figure, images
-        for artist in figure.findobj():
-            artist.set_clip_on(False)
-        for part in (figure, *figure.axes):
-            part.patch.set_visible(False)
-        buffer = io.StringIO()
-        absent = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(buffer, format="svg", metadata=absent)
-        images.append(Image(_inline(buffer.getvalue(), title, height), "svg", WIDTH, height))
-
-
-_SHORTER = (
-    (r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", ""),
-    (r'<g id="[^"]*"/>| transform="rotate\(-0 [^"]*\)"', ""),
-    (r'<g id="[^"]*">', "<g>"),
-    (r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif"),
-    ("xlink:href", "href"),
-    (r">\s+<", "><"),
-    (r"\s*\n", " "),
-)
-"""What a page does not need of matplotlib's SVG, and what to write instead."""
-_TOO_EXACT = re.compile(r"(\.\d\d)\d+")
-
-
-def _inline(source: str, title: str, height: int) -> bytes:
-    """An SVG file as a part of a page: no header, no names that others have, the page's colours."""
-    import html
-
-    inside = source[source.index(">", source.index("<svg ")) + 1 :]
-    for pattern, replacement in _SHORTER:
-        inside = re.sub(pattern, replacement, inside, flags=re.DOTALL)
-    inside = re.sub(r'="[^"<>]*"', lambda found: _TOO_EXACT.sub(r"\1", found[0]), inside)
-    for name, colour in _LIGHT.items():
-        inside = inside.replace(colour, f"var(--{name}, {colour})")
-    name = html.escape(title)
-    frame = f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{name}">'
-    return f"{frame}{inside.strip()}".encode()

@@ -30,6 +30,7 @@ from rid_core.report import (
     duration,
     pictures,
     plots,
+    svg,
     terminal,
 )
 
@@ -52,14 +53,13 @@ PHOTO = np.random.default_rng(0).random((64, 96, 3))
 
 def every_plot() -> dict[str, Image]:
     x = plots.Axis("step", 1, 100, True)
-    line = plots.Line([1, 10, 100], [0, 2, 3], "loss", [0, 1, 2], [1, 3, 4])
+    line = plots.Line([1, 10, 100], [0, 2, 3])
     point = plots.Point(10, 2, "here", 9, 1)
     return {
         "bars": plots.bars(BARS, "bars", duration),
         "logarithmic": plots.bars(BARS, "logarithmic", "{:g} s", logarithmic=True),
         "chart": plots.chart(x, plots.Axis("y"), "chart", points=[point], lines=[line]),
         "histogram": plots.histogram([1, 5, 2], [1, 5, 10, 50], x, "histogram", mark=9),
-        "heat": plots.heat(["a", "b"], ["c"], [[0.1], [float("nan")]], "heat"),
         "scale": plots.colour_scale("inferno", x, "scale"),
     }
 
@@ -140,7 +140,7 @@ def test_the_page_stands_alone_and_says_all(report: Report) -> None:
         assert text in page.text
     assert "No rows" not in page.text
     assert "Nothing" not in page.text
-    assert len(re.findall("<svg", source)) == 6
+    assert len(re.findall("<svg", source)) == 5
     # A column of sentences takes several lines, the others none; a wide table scrolls by itself.
     assert re.findall(r'<th scope="col" class="(\w*)"', source) == ["", "", "long"]
     assert '<div class="wide" tabindex="0"' in source
@@ -237,7 +237,7 @@ def test_labels_of_a_chart_do_not_overlap() -> None:
     assert len(boxes) == len(points)
     for number, one in enumerate(boxes):
         assert one[0] >= 0
-        assert one[2] <= plots.WIDTH
+        assert one[2] <= svg.WIDTH
         for other in boxes[:number]:
             apart = one[0] >= other[2] or other[0] >= one[2]
             assert apart or one[1] >= other[3] or other[1] >= one[3], (one, other)
