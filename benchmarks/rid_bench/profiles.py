@@ -36,7 +36,7 @@ _KINDS = {
 
 def profile(artefact: Artefact, threads: int, runs: int = _RUNS) -> Profile:
     """Profile one artefact in the runtime of its format; what goes wrong is the row's error."""
-    row = Profile(**vars(artefact.labels()), threads=threads)
+    row = Profile(**vars(artefact.labels), threads=threads)
     kind = artefact.metadata.format
     programs = {"tflite": "rid_bench.litert_profile", "onnx": "rid_bench.profiles"}
     if kind not in programs:
