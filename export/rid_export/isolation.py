@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rid_core.errors import RidError
 from rid_export.layers import QuantizationReport
@@ -62,7 +62,7 @@ def convert_isolated(
     request = {
         "module": type(target).__module__,
         "target": type(target).__qualname__,
-        "spec": spec.to_json(),
+        "spec": dataclasses.asdict(spec),
         "checkpoint": str(checkpoint),
         "path": str(path),
         "report": str(report),
@@ -116,7 +116,7 @@ def _wait(child: subprocess.Popen[bytes], stop: threading.Event) -> int:
     return child.returncode
 
 
-def _child(request: dict[str, str]) -> None:
+def _child(request: dict[str, Any]) -> None:
     import importlib
 
     from rid_core.artifact import padded
@@ -126,7 +126,8 @@ def _child(request: dict[str, str]) -> None:
     from rid_export.graph import ExportGraph
     from rid_export.metadata import draft
 
-    spec = ExportSpec.from_json(request["spec"])
+    settings = request["spec"]
+    spec = ExportSpec(**(settings | {"outputs": tuple(settings["outputs"])}))
     target: Target = getattr(importlib.import_module(request["module"]), request["target"])()
     path = Path(request["path"])
     defender, card = load_checkpoint(request["checkpoint"])

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 SQNR_LIMIT = 200.0
+_MOST_NOISE = 10 ** (SQNR_LIMIT / 10)
 
 Role = Literal["layer", "bias", "sum", "activation", "move", "other"]
 
@@ -149,10 +150,11 @@ def layer_errors(
             sums = energy.setdefault(name, [0.0, 0.0])
             sums[0] += float(wanted @ wanted)
             sums[1] += float(error @ error)
-    ratio = {
-        name: min(noise / signal if signal else float(noise > 0), 10 ** (SQNR_LIMIT / 10))
-        for name, (signal, noise) in energy.items()
-    }
+    ratio = {}
+    for name, (signal, noise) in energy.items():
+        if np.isfinite(signal):  # half precision may overflow where nothing of it is used
+            value = noise / signal if signal else float(noise > 0)
+            ratio[name] = min(value, _MOST_NOISE) if np.isfinite(value) else _MOST_NOISE
     rows = []
     for step in compared:
         if step.output in ratio:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from rid_core.errors import RidError, did_you_mean
 
-SCHEMA = 1
 PRECISIONS = ("fp32", "fp16", "w8", "pal8", "w8a16", "int8")
 ACTIVATION_BITS = {"w8a16": 16, "int8": 8}
 """Of precisions with integer activations, whose ranges are calibrated on images."""
@@ -38,8 +34,6 @@ class ExportSpec:
     'rid-s.int8.onnx'
     >>> ExportSpec("onnx", resolution=256, io="uint8").file_name("rid-s", ".onnx")
     'rid-s.256px.uint8.onnx'
-    >>> ExportSpec.from_json(ExportSpec(target="onnx").to_json()) == ExportSpec(target="onnx")
-    True
 
     Attributes:
         target: name of a registered target, such as ``tflite``.
@@ -138,33 +132,6 @@ class ExportSpec:
     def label(self) -> str:
         """For people: ``tflite fp32``."""
         return f"{self.target} {self.precision}"
-
-    def to_json(self) -> str:
-        """JSON with a schema version."""
-        return json.dumps({"schema": SCHEMA} | dataclasses.asdict(self), sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> ExportSpec:
-        """Read what :meth:`to_json` wrote.
-
-        Raises:
-            RidError: not such a document, another schema, an unknown field, or a bad value.
-        """
-        try:
-            raw: dict[str, Any] = json.loads(text)
-            schema = raw.pop("schema")
-        except (ValueError, AttributeError, KeyError, TypeError):
-            raise RidError("not an export specification (JSON with a schema version)") from None
-        if schema != SCHEMA:
-            raise RidError(f"export specification of schema {schema}; this version reads {SCHEMA}")
-        names = [field.name for field in dataclasses.fields(cls)]
-        for key in raw:
-            choose("setting", key, names)
-        if "target" not in raw:
-            raise RidError("the export specification names no target")
-        if "outputs" in raw:
-            raw["outputs"] = tuple(raw["outputs"])
-        return cls(**raw)
 
 
 def choose(what: str, value: str, known: Iterable[str]) -> str:

@@ -12,17 +12,11 @@ import pytest
 PROGRAM = [sys.executable, "-c", "from rid_export.cli import main; main()"]
 
 
-def call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*PROGRAM, *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-
-
 def test_help_is_quick_and_shows_examples() -> None:
     times = []  # of the processor: what a busy machine does not lengthen
     for _ in range(5):
         start = os.times()
-        done = call("--help")
+        done = subprocess.run([*PROGRAM, "--help"], capture_output=True, text=True, check=False)
         end = os.times()
         times.append(
             end.children_user + end.children_system - start.children_user - start.children_system
@@ -51,7 +45,7 @@ def test_help_is_quick_and_shows_examples() -> None:
         (["inspect", "none.tflite"], 1, "none.tflite: cannot be read"),
     ],
 )
-def test_what_is_wrong_is_one_line(arguments: list[str], code: int, text: str) -> None:
+def test_what_is_wrong_is_one_line(call: Any, arguments: list[str], code: int, text: str) -> None:
     done = call(*arguments)
     assert done.returncode == code
     assert text in done.stderr
@@ -60,7 +54,7 @@ def test_what_is_wrong_is_one_line(arguments: list[str], code: int, text: str) -
 
 
 @pytest.mark.slow
-def test_export_end_to_end(small_checkpoint: Path, tmp_path: Path) -> None:
+def test_export_end_to_end(call: Any, small_checkpoint: Path, tmp_path: Path) -> None:
     arguments = ["--target", "tflite", "--resolution", "64", "--checkpoint", small_checkpoint]
     done = call(*arguments, "-o", tmp_path, "--json")
     assert done.returncode == 0, done.stderr
@@ -87,7 +81,7 @@ def test_export_end_to_end(small_checkpoint: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_all_that_can_be_is_made_and_the_rest_is_named(
-    small_checkpoint: Path, tmp_path: Path
+    call: Any, small_checkpoint: Path, tmp_path: Path
 ) -> None:
     settings = ["--target", "all", "--io", "uint8", "--resolution", "64"]
     done = call(*settings, "--checkpoint", small_checkpoint, "-o", tmp_path, "--json")
@@ -106,7 +100,7 @@ def test_all_that_can_be_is_made_and_the_rest_is_named(
 
 
 @pytest.mark.slow
-def test_unwritable_output(small_checkpoint: Path, tmp_path: Path) -> None:
+def test_unwritable_output(call: Any, small_checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     arguments = ["--target", "onnx", "--resolution", "64", "--checkpoint", small_checkpoint]
     done = call(*arguments, "-o", tmp_path / "file")
@@ -117,7 +111,7 @@ def test_unwritable_output(small_checkpoint: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_inspect_of_an_altered_file(exported: Any, tmp_path: Path) -> None:
+def test_inspect_of_an_altered_file(call: Any, exported: Any, tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     data = bytearray(exported("onnx").file.read_bytes())
     data[len(data) // 2] ^= 1

@@ -142,7 +142,7 @@ def small(defender: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[
 
 @pytest.mark.parametrize(
     "precision",
-    ["fp16", "w8", *(pytest.param(name, marks=pytest.mark.full) for name in ("pal8", "int8"))],
+    ["w8", *(pytest.param(name, marks=pytest.mark.full) for name in ("fp16", "pal8", "int8"))],
 )
 def test_precisions(precision: str, small: Callable[[str], Any]) -> None:
     import coremltools as ct

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rid_export.backends.litert.flatbuffer import Graph, read_model, write_model
 
 from rid_core.errors import RidError
 from rid_core.runtimes.litert import open_model
+from rid_export.backends.litert.graph import Graph, read_model, write_model
 from rid_export.quantization import images_of
 
 pytestmark = pytest.mark.slow  # converts the tiny network

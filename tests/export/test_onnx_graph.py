@@ -9,18 +9,9 @@ import numpy as np
 import pytest
 
 from rid_core.errors import RidError
-from rid_export.backends.onnx.graph import (
-    activations,
-    bytes_at_the_ends,
-    head,
-    name_nodes,
-    nodes,
-    open_model,
-    sort_nodes,
-    weighted,
-    with_head,
-    without_head,
-)
+from rid_export.backends.onnx.edits import bytes_at_the_ends, sort_nodes, with_head, without_head
+from rid_export.backends.onnx.graph import activations, head, name_layers, open_model, steps
+from rid_export.layers import compared_steps
 from rid_export.quantization import images_of
 
 pytestmark = pytest.mark.slow  # converts the tiny network
@@ -45,7 +36,7 @@ def test_nodes_are_called_by_their_modules(small_onnx: Any) -> None:
     graph, model, _ = small_onnx
     names = [node.name for node in model.graph.node]
     assert len(set(names)) == len(names)
-    layers = [node.name for node in model.graph.node if weighted(model, node)]
+    layers = [step.name for step in steps(model) if step.role == "layer"]
     state = graph.defender.state_dict()
     assert set(layers) == {n.removesuffix(".weight") for n in state if n.endswith(".weight")}
     assert "inner.0.expand/relu" in names
@@ -56,7 +47,7 @@ def test_names_are_unique_where_weights_have_none(model: Any) -> None:
     find(model, "enter").input[1] = "folded"
     weight = next(t for t in model.graph.initializer if t.name == "defender.enter.weight")
     weight.name = "folded"
-    name_nodes(model)
+    name_layers(model)
     names = [node.name for node in model.graph.node]
     assert len(set(names)) == len(names)
     assert any(name.startswith("stem/conv") for name in names)
@@ -200,17 +191,22 @@ def test_integers_are_shown_as_what_they_stand_for(image: np.ndarray) -> None:
     assert np.array_equal(inside["dark"], inside["delta"])
 
 
-def test_layers_on_the_way_to_delta(small_onnx: Any) -> None:
-    model = small_onnx[1]
-    found = nodes(model)
-    names = [node.name for node in found]
-    assert names[0] == "stem"
-    assert not {"Mul", "Clip", "DepthToSpace", "Relu", "Tanh"} & {node.kind for node in found}
-    last = next(node for node in found if node.name == "to_image.conv")
-    assert last.bent  # its tanh is its own
+def test_steps_on_the_way_to_delta(small_onnx: Any) -> None:
+    found = steps(small_onnx[1])
+    by_name = {step.name: step for step in found}
+    assert found[0].name == "stem"
+    assert not {"Mul", "Clip"} & {step.kind for step in found}
+    roles = {step.kind: step.role for step in found}
+    assert (roles["DepthToSpace"], roles["Relu"], roles["Tanh"]) == ("move", *["activation"] * 2)
+    assert (roles["Conv"], roles["Add"]) == ("layer", "sum")
+    assert [by_name[n].channels for n in ("stem", "encoder.0.depthwise")] == [3, 1]
+    compared = compared_steps(found)
+    assert not {"DepthToSpace", "Relu", "Tanh"} & {step.kind for step in compared}
+    last = next(step for step in compared if step.name == "to_image.conv")
+    assert last.fused  # its tanh is its own
     # What a shuffle moved is read under the name of what it moved.
-    tensors = {node.tensor for node in found} | {"image"}
-    assert all(set(node.inputs) <= tensors for node in found)
+    tensors = {step.output for step in compared} | {"image"}
+    assert all(set(step.inputs) <= tensors for step in compared)
 
 
 def test_a_damaged_model_does_not_load(model: Any) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 import pytest
 
@@ -35,30 +34,6 @@ def test_resolution_names_the_nearest() -> None:
     with pytest.raises(RidError, match="512 x 512 only: leave --dynamic out"):
         ExportSpec("onnx", dynamic=True).check_size("rid-dit", 16, 512)
     ExportSpec("onnx", resolution=768).check_size("rid-s", 16, None)
-
-
-def test_json_round_trip() -> None:
-    spec = ExportSpec("tflite", precision="int8", resolution=256, outputs=("delta",))
-    assert ExportSpec.from_json(spec.to_json()) == spec
-
-
-@pytest.mark.parametrize(
-    ("change", "text"),
-    [
-        ({"schema": 99}, "schema 99; this version reads 1"),
-        ({"resolutoin": 5}, "unknown setting 'resolutoin'; did you mean resolution"),
-    ],
-)
-def test_json_of_another_kind(change: dict[str, object], text: str) -> None:
-    raw = json.loads(ExportSpec("tflite").to_json()) | change
-    with pytest.raises(RidError, match=text):
-        ExportSpec.from_json(json.dumps(raw))
-
-
-@pytest.mark.parametrize("text", ["", "[]", "3", '{"target": "onnx"}'])
-def test_json_that_is_no_spec(text: str) -> None:
-    with pytest.raises(RidError, match="not an export specification"):
-        ExportSpec.from_json(text)
 
 
 def test_every_setting_that_is_not_the_default_is_in_the_name() -> None:

@@ -77,7 +77,7 @@ def reference(small_checkpoint: Path) -> Any:
 
 def spoil(path: Path, copy: Path, edit: Callable[[Any], None]) -> Path:
     """A copy with another network, whose metadata is sealed anew."""
-    from rid_export.backends.litert.flatbuffer import Graph, read_model, write_model
+    from rid_export.backends.litert.graph import Graph, read_model, write_model
 
     graph = Graph(read_model(path.read_bytes()))
     edit(graph)

@@ -30,18 +30,14 @@ def processor_seconds() -> float:
     return spent.children_user + spent.children_system
 
 
-def call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*PROGRAM, *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-
-
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_is_quick_and_shows_examples(command: str) -> None:
     times = []
     for _ in range(5):
         start = processor_seconds()
-        done = call(command, "--help")
+        done = subprocess.run(
+            [*PROGRAM, command, "--help"], capture_output=True, text=True, check=False
+        )
         times.append(processor_seconds() - start)
         if times[-1] < 0.3:
             break
@@ -77,7 +73,7 @@ def test_help_imports_nothing_heavy(command: list[str]) -> None:
         (["compare", "rid-s"], 2, "Missing argument"),
     ],
 )
-def test_what_is_wrong_is_one_line(arguments: list[str], code: int, text: str) -> None:
+def test_what_is_wrong_is_one_line(call: Any, arguments: list[str], code: int, text: str) -> None:
     done = call(*arguments)
     assert done.returncode == code, done.stderr
     assert text in done.stderr
@@ -87,7 +83,7 @@ def test_what_is_wrong_is_one_line(arguments: list[str], code: int, text: str) -
 
 @pytest.mark.parametrize("content", [b"", b"no model at all", b"\x00" * 99, b"\x08\x07garbage"])
 @pytest.mark.parametrize("command", ["inspect", "verify"])
-def test_foreign_files(command: str, content: bytes, tmp_path: Path) -> None:
+def test_foreign_files(call: Any, command: str, content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "photo.tflite"
     path.write_bytes(content)
     done = call(command, path)
@@ -103,7 +99,7 @@ OPERATORS = {"onnx": ("Conv", "DepthToSpace"), "tflite": ("CONV_2D", "TANH"), "c
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", sorted(OPERATORS))
-def test_inspect(target: str, exported: Any) -> None:
+def test_inspect(call: Any, target: str, exported: Any) -> None:
     file = exported(target).file
     done = call("inspect", file)
     assert done.returncode == 0, done.stderr
@@ -145,7 +141,7 @@ def test_inspect_needs_no_converter(target: str, exported: Any) -> None:
 
 
 @pytest.mark.slow
-def test_inspect_of_an_altered_file_as_json(exported: Any, tmp_path: Path) -> None:
+def test_inspect_of_an_altered_file_as_json(call: Any, exported: Any, tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     data = bytearray(exported("onnx").file.read_bytes())
     data[len(data) // 2] ^= 1
@@ -159,7 +155,7 @@ def test_inspect_of_an_altered_file_as_json(exported: Any, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_verify(exported: Any, checkpoint: Path) -> None:
+def test_verify(call: Any, exported: Any, checkpoint: Path) -> None:
     done = call("verify", exported("onnx").file, "--against", checkpoint)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -174,7 +170,7 @@ def test_verify(exported: Any, checkpoint: Path) -> None:
 
 @pytest.mark.slow
 def test_verify_looks_at_another_shape_of_a_dynamic_file(
-    small_file: Path, small_checkpoint: Path, tmp_path: Path
+    call: Any, small_file: Path, small_checkpoint: Path, tmp_path: Path
 ) -> None:
     """A file that says it takes any size, and takes one."""
     path = tmp_path / "m.onnx"
@@ -188,7 +184,9 @@ def test_verify_looks_at_another_shape_of_a_dynamic_file(
 
 @pytest.mark.full
 @pytest.mark.slow
-def test_verify_against_another(exported: Any, small_checkpoint: Path, tmp_path: Path) -> None:
+def test_verify_against_another(
+    call: Any, exported: Any, small_checkpoint: Path, tmp_path: Path
+) -> None:
     done = call("verify", exported("onnx").file, "--against", small_checkpoint, "--json")
     assert done.returncode == 1
     document = json.loads(done.stdout)
@@ -199,7 +197,7 @@ def test_verify_against_another(exported: Any, small_checkpoint: Path, tmp_path:
 
 @pytest.mark.full
 @pytest.mark.slow
-def test_verify_by_the_preset_that_the_file_names(exported: Any, tmp_path: Path) -> None:
+def test_verify_by_the_preset_that_the_file_names(call: Any, exported: Any, tmp_path: Path) -> None:
     """The bundled rid-s has other weights than the tests' own, or there is none for a preset."""
     done = call("verify", exported("onnx").file)
     assert done.returncode == 1
@@ -214,7 +212,7 @@ def test_verify_by_the_preset_that_the_file_names(exported: Any, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_compare_with_the_checkpoint(exported: Any, checkpoint: Path) -> None:
+def test_compare_with_the_checkpoint(call: Any, exported: Any, checkpoint: Path) -> None:
     done = call("compare", checkpoint, exported("onnx").file)
     assert done.returncode == 0, done.stderr
     for text in ("checkpoint, ", "ONNX fp32", "SQNR", "cosine", "levels", "DepthToSpace"):
@@ -233,7 +231,7 @@ def test_compare_with_the_checkpoint(exported: Any, checkpoint: Path) -> None:
 @pytest.mark.full
 @pytest.mark.slow
 def test_compare_two_files_and_two_networks(
-    exported: Any, checkpoint: Path, small_checkpoint: Path
+    call: Any, exported: Any, checkpoint: Path, small_checkpoint: Path
 ) -> None:
     both = json.loads(
         call("compare", exported("tflite").file, exported("onnx").file, "--json").stdout
@@ -325,7 +323,7 @@ def test_what_the_gate_can_do_without(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- lint -----------------------------------------------------------------------------------------
 
 
-def test_lint() -> None:
+def test_lint(call: Any) -> None:
     clean = call("lint", "--preset", "rid-n")
     assert clean.returncode == 0
     assert clean.stdout == "rid-n: nothing that a delegate is known to refuse\n"
@@ -334,7 +332,7 @@ def test_lint() -> None:
     assert {finding["rule"] for finding in document["findings"]} >= {"gelu", "layer-norm"}
 
 
-def test_lint_of_a_checkpoint(small_checkpoint: Path) -> None:
+def test_lint_of_a_checkpoint(call: Any, small_checkpoint: Path) -> None:
     done = call("lint", "--checkpoint", small_checkpoint, "--target", "tflite")
     assert done.returncode == 0, done.stderr
     assert "nothing that a delegate is known to refuse" in done.stdout

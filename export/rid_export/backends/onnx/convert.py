@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -87,6 +88,21 @@ class OnnxTarget(Target):
         from rid_core.runtimes.onnxruntime import OnnxRuntime
 
         return [OnnxRuntime(path, sealed=False)]
+
+    def remarks(self, path: Path) -> tuple[str, ...]:
+        """Why int8 may be slower than float in ONNX Runtime."""
+        import onnx
+
+        nodes = onnx.load(path).graph.node
+        kinds = Counter(node.op_type for node in nodes)
+        changes = kinds["QuantizeLinear"] + kinds["DequantizeLinear"]
+        if kinds["QuantizeLinear"] < kinds["Conv"] / 2:
+            return ()
+        return (
+            "smaller than fp32, but not always faster in ONNX Runtime: x86 processors without VNNI "
+            f"multiply bytes in 16-bit steps, and {changes} of {len(nodes)} operators change "
+            "types. Compare both on your device with rid-bench",
+        )
 
 
 def export_graph(graph: ExportGraph, spec: ExportSpec) -> Any:

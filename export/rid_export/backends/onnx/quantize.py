@@ -40,7 +40,7 @@ _UNSIGNED_STEPS = 127.5
 class OnnxQuantizer(Quantizer[Any]):
     """See :class:`rid_export.quantization.Quantizer`; models are ``ModelProto``."""
 
-    narrow_in_float = False
+    narrow_in_float = False  # measured in ONNX Runtime: a tenth slower, types change around them
 
     def __init__(
         self, model: Any, precision: str, grids: Grids | None, weights: Mapping[str, np.ndarray]
