@@ -161,7 +161,7 @@ def doctor(as_json: bool) -> int:
         for option in optional:
             rows.append(("optional", f"{option.name}: {option.missing or 'ready'}"))
             if option.remedy:
-                rows.append(("  mend", option.remedy))
+                rows.append(("  fix", option.remedy))
         _print_rows(rows)
     return 1 if any(diagnosis.problem for diagnosis in found) else 0
 
@@ -170,7 +170,7 @@ def _doctor_rows(diagnosis: Diagnosis) -> list[tuple[str, str]]:
     packages = ", ".join(f"{p.name} {p.version or 'missing'}" for p in diagnosis.packages)
     rows = [("", ""), (diagnosis.target, diagnosis.problem or "ready"), ("  has", packages)]
     if diagnosis.remedy:
-        rows.append(("  mend", diagnosis.remedy))
+        rows.append(("  fix", diagnosis.remedy))
     return rows
 
 

@@ -122,7 +122,7 @@ class Reference:
         predict: the network itself, for images that are not among them.
         levels: its bound.
         shift: how far a surrogate's latent moves when a perturbation is added to a portrait (see
-            :mod:`rid_export.shift`); None if no surrogate is at hand.
+            :class:`rid_export.preparation.LatentShift`); None if no surrogate is at hand.
     """
 
     portraits: Sequence[np.ndarray]

@@ -159,7 +159,7 @@ def photo_files(folder: Path) -> Iterator[Path]:
     """
     try:
         with os.scandir(folder) as entries:
-            # A link that leads nowhere stays in: opening it says what is wrong with it.
+            # A link that leads nowhere stays in: loading it says what is wrong with it.
             names = [e.name for e in entries if not e.name.startswith(".") and not e.is_dir()]
     except (FileNotFoundError, NotADirectoryError):
         raise RidError(f"{folder}: no such folder of photos") from None

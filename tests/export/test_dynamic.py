@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,36 +96,27 @@ def test_the_metadata_says_at_which_sizes_it_was_proved(dynamic: Path, small_fil
     assert read_metadata(small_file).sizes == ((64, 64),)
 
 
-def rid_export(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    main = "from rid_export.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", main, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
+@pytest.mark.full
 @pytest.mark.slow
 def test_any_resolution_gives_the_same_graph(
-    dynamic: Path, small_checkpoint: Path, tmp_path: Path
+    call: Any, dynamic: Path, small_checkpoint: Path, tmp_path: Path
 ) -> None:
     """768 once ended in a traceback: more cells than codes."""
     import onnx
 
     settings = ("--target", "onnx", "--dynamic", "--resolution", "768", "--bare")
-    done = rid_export(*settings, "--checkpoint", small_checkpoint, "-o", tmp_path)
+    done = call(*settings, "--checkpoint", small_checkpoint, "-o", tmp_path)
     assert done.returncode == 0, done.stderr
     made = tmp_path / "rid-n.768px.dynamic.onnx"
     assert read_metadata(made).sizes[0] == (768, 768)
     first, second = (onnx.load(path).graph for path in (dynamic, made))
     assert first.SerializeToString() == second.SerializeToString()
-    shown = rid_export("verify", made, "--against", small_checkpoint)
+    shown = call("verify", made, "--against", small_checkpoint)
     assert shown.returncode == 0, shown.stderr
     assert "at 768 x 768, 16 x 16, 256 x 512, 512 x 528" in shown.stdout
-    document = json.loads(rid_export("inspect", made, "--json").stdout)
+    document = json.loads(call("inspect", made, "--json").stdout)
     assert [1024, 2048] in document["metadata"]["sizes"]
-    assert "proved at" in rid_export("inspect", made).stdout
+    assert "proved at" in call("inspect", made).stdout
 
 
 @pytest.mark.slow
@@ -135,9 +124,14 @@ def test_any_resolution_gives_the_same_graph(
     "settings",
     [
         {"precision": "int8", "calib_samples": 8},
-        {"precision": "fp16", "layout": "nhwc"},
-        {"precision": "w8", "io": "uint8"},
-        {"precision": "w8a16", "calib_samples": 8, "outputs": ("delta",)},
+        *(
+            pytest.param(settings, marks=pytest.mark.full)
+            for settings in (
+                {"precision": "fp16", "layout": "nhwc"},
+                {"precision": "w8", "io": "uint8"},
+                {"precision": "w8a16", "calib_samples": 8, "outputs": ("delta",)},
+            )
+        ),
     ],
 )
 def test_other_kinds(settings: dict[str, Any], small_checkpoint: Path, tmp_path: Path) -> None:
@@ -148,9 +142,9 @@ def test_other_kinds(settings: dict[str, Any], small_checkpoint: Path, tmp_path:
 
 
 def test_a_network_of_one_size_is_refused_before_anything_slow(
-    small_dit: Path, tmp_path: Path
+    call: Any, small_dit: Path, tmp_path: Path
 ) -> None:
-    done = rid_export(
+    done = call(
         *("--target", "onnx", "--dynamic", "--resolution", "64"),
         *("--checkpoint", small_dit, "-o", tmp_path / "dist"),
     )

@@ -66,33 +66,12 @@ def test_the_reference_of_a_dynamic_file_has_many_sizes(prepared: Preparation) -
     assert prepared.calibration_folder(dataclasses.replace(WEIGHTS, dynamic=True)) is not None
 
 
-def test_an_untrained_network_proves_nothing(tmp_path: Path, notices: list[str]) -> None:
-    from rid_core.checkpoint import ModelCard, save_checkpoint
-    from rid_core.defenders import create_defender
-
-    config = {"width": 16, "detail_width": 8, "inner_blocks": 1}
-    path = tmp_path / "untrained.safetensors"
-    defender = create_defender("rid-n", **config)
-    save_checkpoint(path, defender, ModelCard("rid-n", levels=8, config=config))
-    with pytest.raises(RidError, match="untrained"):
-        Preparation(TorchRuntime(path), tmp_path, notices.append).reference(FLOAT)
-
-
 def test_too_few_photos_are_refused(small_checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("no photo")
     prepared = Preparation(
         TorchRuntime(small_checkpoint), tmp_path, lambda line: None, portraits=tmp_path
     )
     with pytest.raises(RidError, match="0 usable photos, 1 file skipped"):
-        prepared.reference(FLOAT)
-
-
-def test_a_surrogate_that_is_not_there(small_checkpoint: Path, tmp_path: Path) -> None:
-    missing = tmp_path / "none.safetensors"
-    prepared = Preparation(
-        TorchRuntime(small_checkpoint), tmp_path, lambda line: None, surrogate=missing
-    )
-    with pytest.raises(RidError, match="no such file"):
         prepared.reference(FLOAT)
 
 

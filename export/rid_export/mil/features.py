@@ -131,8 +131,9 @@ def from_tensor(feature: Feature, tensor: Tensor) -> NDArray[Any]:
             f"output image {feature.name!r} holds NaN; look for the layer that makes it with "
             "observe="
         )
-    levels = np.rint(np.clip(array[0].astype(np.float32), 0, 255)).astype(np.uint8)
-    return levels.transpose(1, 2, 0).copy()
+    levels = np.rint(np.clip(array[0].astype(np.float32), 0, 255))
+    image: NDArray[np.uint8] = levels.astype(np.uint8).transpose(1, 2, 0).copy()
+    return image
 
 
 def check_names(given: Mapping[str, object], features: tuple[Feature, ...]) -> None:

@@ -167,10 +167,10 @@ def _drop_unused(model: Any) -> None:
     outputs = {output.name for output in model.graph.output}
     while True:
         used = outputs | {name for node in model.graph.node for name in node.input}
-        idle = [node for node in model.graph.node if not used.intersection(node.output)]
-        if not idle:
+        unused = [node for node in model.graph.node if not used.intersection(node.output)]
+        if not unused:
             break
-        for node in idle:
+        for node in unused:
             model.graph.node.remove(node)
     for tensor in [t for t in model.graph.initializer if t.name not in used]:
         model.graph.initializer.remove(tensor)
