@@ -32,6 +32,7 @@ class Artefact:
     path: Path
     metadata: ArtifactMetadata
 
+    @property
     def labels(self) -> Labels:
         """What a result says of the file."""
         about = self.metadata
@@ -67,31 +68,11 @@ class Checkpoint:
 
     Attributes:
         path: of the file.
-        preset: name of the defender.
-        levels: its bound.
-        weights: digest of the weights.
-        resolution: at which it is measured, in pixels.
+        labels: what a result says of it; at which resolution it is measured among it.
     """
 
     path: Path
-    preset: str
-    levels: int
-    weights: str
-    resolution: int
-
-    def labels(self) -> Labels:
-        """What a result says of the file."""
-        size = payload_size(self.path)
-        return Labels(
-            self.preset,
-            "torch",
-            "fp32",
-            self.weights,
-            self.resolution,
-            self.levels,
-            size,
-            self.path.name,
-        )
+    labels: Labels
 
 
 def open_checkpoint(path: str | Path, resolution: int = 512) -> Checkpoint:
@@ -106,7 +87,12 @@ def open_checkpoint(path: str | Path, resolution: int = 512) -> Checkpoint:
     size = defender.fixed_size or resolution
     if size % defender.stride:
         raise RidError(f"{card.preset} takes multiples of {defender.stride}, not {size} pixels")
-    return Checkpoint(Path(path), card.preset, card.levels, weights_digest(defender), size)
+    weights, bytes_ = weights_digest(defender), payload_size(path)
+    name = Path(path).name
+    return Checkpoint(
+        Path(path),
+        Labels(card.preset, "torch", "fp32", weights, size, card.levels, bytes_, name),
+    )
 
 
 def open_all(

@@ -6,8 +6,6 @@ Each size runs in a process of its own, so that its peak of memory is its own.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rid_bench.devices import remote
 from rid_bench.portable import machine
 from rid_bench.portable.records import MeasuredPhoto, Photo
 from rid_bench.results import read
@@ -27,6 +26,7 @@ from rid_core.errors import RidError
 if TYPE_CHECKING:
     from rid_core.runtimes import Runtime
 
+_TIMEOUT = 1800.0
 STEPS = ("decode", "scale", "network", "apply", "encode")
 """JPEG to pixels; scaling and tiling; the network; enlarging, adding, verifying; pixels to JPEG."""
 
@@ -72,20 +72,17 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         for size in megapixels:
             request = _Request(str(model), size, threads, repeats, folder)
-            environment = os.environ | {
-                "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
-                "OMP_NUM_THREADS": str(threads),
-            }
-            command = [sys.executable, "-m", "rid_bench.endtoend", json.dumps(vars(request))]
-            done = subprocess.run(
-                command, capture_output=True, text=True, env=environment, check=False
-            )
-            if done.returncode == 0:
-                rows.append(read(Photo, json.loads(done.stdout.splitlines()[-1])))
-            else:
-                lines = done.stderr.strip().splitlines()
-                reason = lines[-1] if lines else f"ended with {done.returncode}"
-                rows.append(Photo(Path(model).name, size, threads, reason))
+            try:
+                line = remote.child(
+                    "rid_bench.endtoend",
+                    json.dumps(vars(request)),
+                    threads=threads,
+                    seconds=_TIMEOUT,
+                    what="protecting it",
+                )
+                rows.append(read(Photo, json.loads(line)))
+            except RidError as error:
+                rows.append(Photo(Path(model).name, size, threads, str(error)))
     return rows
 
 

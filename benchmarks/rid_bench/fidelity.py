@@ -48,7 +48,7 @@ def measure(
     rows = []
     for artefact, reference in pairs:
         notify(f"running {artefact.path.name}")
-        row = Fidelity(**vars(artefact.labels()), reference=reference.device, floor=reference.floor)
+        row = Fidelity(**vars(artefact.labels), reference=reference.device, floor=reference.floor)
         try:
             row = _filled(row, artefact, reference, encode)
         except RidError as error:

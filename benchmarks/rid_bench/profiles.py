@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -15,8 +13,10 @@ from statistics import median
 from typing import Any
 
 from rid_bench.artefacts import Artefact
+from rid_bench.devices import remote
 from rid_bench.layers import tflite_layers
 from rid_bench.portable.records import Operator, Profile
+from rid_core.errors import RidError
 
 _RUNS = 20
 _TIMEOUT = 180
@@ -36,33 +36,19 @@ _KINDS = {
 
 def profile(artefact: Artefact, threads: int, runs: int = _RUNS) -> Profile:
     """Profile one artefact in the runtime of its format; what goes wrong is the row's error."""
-    row = Profile(**vars(artefact.labels()), threads=threads)
+    row = Profile(**vars(artefact.labels), threads=threads)
     kind = artefact.metadata.format
     programs = {"tflite": "rid_bench.litert_profile", "onnx": "rid_bench.profiles"}
     if kind not in programs:
         return replace(row, error=f"there is no profiler for {row.format} here")
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
-        "OMP_NUM_THREADS": str(threads),
-    }
-    command = [sys.executable, "-m", programs[kind], str(artefact.path), str(threads), str(runs)]
+    arguments = (str(artefact.path), str(threads), str(runs))
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            env=environment,
-            check=False,
-            timeout=_TIMEOUT,
+        line = remote.child(
+            programs[kind], *arguments, threads=threads, seconds=_TIMEOUT, what="the profiler"
         )
-    except subprocess.TimeoutExpired:
-        return replace(row, error=f"the profiler took more than {_TIMEOUT} s")
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        return replace(
-            row, error=lines[-1] if lines else f"the profiler ended with {done.returncode}"
-        )
-    found = [Operator(**event) for event in json.loads(done.stdout.splitlines()[-1])]
+    except RidError as error:
+        return replace(row, error=str(error))
+    found = [Operator(**event) for event in json.loads(line)]
     if kind == "tflite":
         found = attach(found, tflite_layers(artefact.path))
     return replace(row, layers=tuple(found), slowest=tuple(slowest(found)))

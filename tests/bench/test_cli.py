@@ -148,7 +148,7 @@ def test_from_reference_to_report(
     outputs = [tmp_path / f"report.{end}" for end in ("html", "md", "json")]
     words = [word for path in outputs for word in ("-o", path)]
     assert code(invoke("report", merged, *words, "--reference", reference)) == 0
-    assert outputs[0].read_text().startswith("<!doctype html>")
+    assert outputs[0].read_text().lstrip().startswith("<!doctype html>")
     assert "SQNR" in outputs[1].read_text()
     assert json.loads(outputs[2].read_text())["schema"] == SCHEMA
     assert "# RID benchmark" in invoke("report", merged).output

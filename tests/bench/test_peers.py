@@ -94,6 +94,6 @@ def test_pgd_descends() -> None:
 
 
 def test_an_artefact_says_what_it_is(exported: dict[str, Path]) -> None:
-    labels = open_artefact(exported["onnx"]).labels()
+    labels = open_artefact(exported["onnx"]).labels
     assert (labels.name, labels.format, labels.precision) == ("rid-n", "ONNX", "fp32")
     assert labels.size_bytes == exported["onnx"].stat().st_size

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,7 +96,7 @@ def test_profile_of_a_real_file(target: str, exported: dict[str, Path]) -> None:
 def test_a_profiler_that_fails_is_a_row(
     exported: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(profiles.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     row = profiles.profile(open_artefact(exported["tflite"]), 1, runs=1)
-    assert row.error == "the profiler ended with 1"
+    assert row.error == "the profiler failed: it ended with 1 and said nothing"
     assert row.layers == ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -13,8 +13,6 @@ from rid_bench.commands.common import CANNOT_TELL, numbers, output_option, show
 from rid_core.errors import RidError
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
     from rid_bench.claims import Verdict
 
 _INTERRUPTED = {"interrupted": 130, "terminated": 143}
@@ -79,22 +77,6 @@ def _measuring(command: _Command) -> _Command:
     return command
 
 
-class _Measuring(TypedDict):
-    threads: Sequence[int]
-    runtimes: Sequence[str]
-    kernels: Sequence[str]
-    rounds: int
-    batch: float
-    max_seconds: float
-    peers: bool
-    dit_onnx: bool
-    surrogate: str
-    megapixels: Sequence[float]
-    photo_model: str | None
-    profile: bool
-    name: str
-
-
 @click.command("run")
 @click.argument("files", nargs=-1, required=True, metavar="FILE|FOLDER|PRESET...")
 @output_option("bench.json")
@@ -123,7 +105,7 @@ def run_command(
     max_latency: float | None,
     max_ratios: tuple[str, ...],
     int8_no_slower: bool,
-    **measuring: Unpack[_Measuring],
+    **measuring: Any,
 ) -> int:
     """Measure FILES on this machine: latency, memory, energy, limits, whole photos.
 

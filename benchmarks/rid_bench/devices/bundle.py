@@ -96,7 +96,7 @@ def pack(
             raise RidError(f"two artefacts are called {artefact.path.name}; rename one")
         contents |= deltas | {file: artefact.path.read_bytes()}
         bounds = tuple(Bound(**vars(bound)) for bound in parity.FIDELITY[about.precision])
-        entries.append(Entry(file, artefact.labels(), bounds, tuple(deltas)))
+        entries.append(Entry(file, artefact.labels, bounds, tuple(deltas)))
     contents |= runner()
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     manifest = Manifest(tuple(entries), photos, digests)

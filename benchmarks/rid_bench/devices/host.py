@@ -19,7 +19,7 @@ from rid_bench.photos import photo_at
 from rid_bench.portable import limits
 from rid_bench.portable.machine import describe, usable_cores
 from rid_bench.portable.measure import measure
-from rid_bench.portable.records import Cell, Labels, Run
+from rid_bench.portable.records import Cell, Run
 from rid_bench.portable.worker import Job
 from rid_core.errors import RidError, pip_line
 from rid_core.runtimes import LIBRARIES
@@ -140,19 +140,20 @@ def network_jobs(
     jobs = []
     for name in chosen:
         form = LIBRARIES[name].format
-        fit: list[tuple[Path, Labels, int]] = [
-            (a.path, a.labels(), a.metadata.resolution)
-            for a in artefacts
-            if a.metadata.format == form
-        ]
+        fit = [(a.path, a.labels) for a in artefacts if a.metadata.format == form]
         if form == "torch":
-            fit = [(c.path, c.labels(), c.resolution) for c in checkpoints]
-        for path, labels, side in fit:
+            fit = [(c.path, c.labels) for c in checkpoints]
+        for path, labels in fit:
             work = multiply_adds(path) if form == "tflite" else None
             for kernels in options.kernels if name == "litert" else ("xnnpack",):
                 cell = Cell(**vars(labels), runtime_key=name, kernels=kernels, multiply_adds=work)
                 jobs += [
-                    Job(name, replace(cell, threads=count), photo(side), str(path))
+                    Job(
+                        name,
+                        replace(cell, threads=count),
+                        photo(labels.resolution or 512),
+                        str(path),
+                    )
                     for count in threads
                 ]
     return jobs

@@ -1,10 +1,12 @@
-"""What ssh and adb share: running a command, and saying in one line what went wrong."""
+"""Running a program, here or by ssh and adb, and saying in one line what went wrong."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 
 from rid_core.errors import RidError
 
@@ -21,20 +23,44 @@ def find(program: str, package: str) -> str:
     return path
 
 
-def call(command: Sequence[str], *, seconds: float, what: str) -> str:
+def child(module: str, *arguments: str, threads: int, seconds: float, what: str) -> str:
+    """Run a module of ours in a process of its own, and return the last line that it printed.
+
+    Raises:
+        RidError: it failed, or took longer than ``seconds``.
+    """
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
+        "OMP_NUM_THREADS": str(threads),
+    }
+    command = [sys.executable, "-m", module, *arguments]
+    return call(command, seconds=seconds, what=what, environment=environment).splitlines()[-1]
+
+
+def call(
+    command: Sequence[str],
+    *,
+    seconds: float,
+    what: str,
+    environment: Mapping[str, str] | None = None,
+) -> str:
     """Run a command to its end and return what it printed.
 
     Raises:
         RidError: it failed, or took longer than ``seconds``; ``what`` says what it was for.
     """
-    done = attempt(command, seconds=seconds, what=what)
+    done = attempt(command, seconds=seconds, what=what, environment=environment)
     if done.returncode:
         raise RidError(f"{what} failed: {last_line(done)}")
     return done.stdout
 
 
 def attempt(
-    command: Sequence[str], *, seconds: float, what: str
+    command: Sequence[str],
+    *,
+    seconds: float,
+    what: str,
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """The same, but a failure is returned, not raised.
 
@@ -48,6 +74,7 @@ def attempt(
             text=True,
             timeout=seconds,
             stdin=subprocess.DEVNULL,
+            env=environment,
             check=False,
         )
     except subprocess.TimeoutExpired:
