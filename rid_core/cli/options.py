@@ -29,10 +29,11 @@ def grouped(name: str, kind: type, *options: Decorator) -> Decorator:
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
-        def wrapped(*args: Any, **values: Any) -> Any:
+        def collected(*args: Any, **values: Any) -> Any:
             values[name] = kind(**{one: values.pop(one) for one in names})
             return command(*args, **values)
 
+        wrapped: Command = collected
         for option in reversed(options):
             wrapped = option(wrapped)
         return wrapped

@@ -120,7 +120,7 @@ def look(result: LookResult) -> MeasurementSummary:
         Bar(label, row.mean.jod, accent=label in result.weights, floor=random.jod)
         for label, row in rows.items()
     ])  # fmt: skip
-    columns = ["protection", Column("JOD", form=".2f"), Column("enlarged twice", form=".2f"),
+    columns: list[Column | str] = ["protection", Column("JOD", form=".2f"), Column("enlarged twice", form=".2f"),
                Column("SSIMULACRA2", form=".0f"), Column("FLIP", form=".3f"),
                Column("PSNR", "dB", ".1f"), Column("colour", "levels", ".2f"),
                Column("worst JOD", form=".2f"), Column("JOD on a phone", form=".2f")]  # fmt: skip
@@ -151,7 +151,7 @@ def judges(result: JudgesResult) -> MeasurementSummary:
             f"{judge.photos} photos).",
             {"tpr": check.tpr, "fpr": check.fpr, "threshold": check.threshold},
         ))  # fmt: skip
-    columns = ["judge and comparison", Column("threshold", form=".4f"), Column("TPR", form=".4f"),
+    columns: list[Column | str] = ["judge and comparison", Column("threshold", form=".4f"), Column("TPR", form=".4f"),
                Column("FPR", form=".4f"), Column("same", form=","),
                Column("different", form=",")]  # fmt: skip
     facts = [("people", str(result.people)), *facts_of(result.made)]
