@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,8 @@ from rid_core.errors import MissingExtraError, RidError
 from rid_export.commands import COMMANDS
 
 if TYPE_CHECKING:
+    from rid_core.report.terminal import Bar
+    from rid_export.pipeline import Job, Stage
     from rid_export.spec import ExportSpec
 
 _EXAMPLES = """
@@ -158,6 +162,7 @@ def main_command(
     if ctx.invoked_subcommand is not None:
         return 0
     from rid_core.checkpoint import find_checkpoint
+    from rid_core.report import terminal
     from rid_export import delivery, pipeline, report
 
     specs, left_out = _specs(
@@ -173,12 +178,22 @@ def main_command(
         allow_noise=allow_noise,
     )
     source = find_checkpoint(checkpoint)
-    results = pipeline.export(
-        specs, source, out, notify=_notify, portraits=portraits, surrogate=surrogate
-    )
-    if not bare:
-        delivery.deliver(results, source, out, notify=_notify, left_out=left_out)
-    click.echo(report.as_json(results, left_out) if as_json else report.table(results))
+    with terminal.progress("exporting", len(specs) * len(pipeline.STAGES) + 1) as bar:
+
+        def notify(line: str) -> None:
+            bar.line(f"  {line}")
+
+        results = pipeline.export(
+            *(specs, source, out),
+            notify=notify,
+            stages=_counted(pipeline.STAGES, bar),
+            portraits=portraits,
+            surrogate=surrogate,
+        )
+        if not bare:
+            delivery.deliver(results, source, out, notify=notify, left_out=left_out)
+    shown = report.as_json(results, left_out) if as_json else terminal.text(report.table(results))
+    click.echo(shown)
     for line in left_out:
         click.echo(f"left out: {line}", err=True)
     refused = [result for result in results if result.error is not None]
@@ -221,8 +236,21 @@ def _specs(
     return specs, left_out
 
 
-def _notify(line: str) -> None:
-    click.echo(f"  {line}", err=True)
+def _counted(stages: Sequence[Stage], bar: Bar) -> list[Stage]:
+    """The stages, each of which moves the bar on; those that a refused file skips move it too."""
+
+    def counted(stage: Stage, left: int) -> Stage:
+        def run(job: Job) -> None:
+            try:
+                stage.run(job)
+            except BaseException:
+                bar.advance(left)
+                raise
+            bar.advance()
+
+        return dataclasses.replace(stage, run=run)
+
+    return [counted(stage, len(stages) - done) for done, stage in enumerate(stages)]
 
 
 for _command in COMMANDS:

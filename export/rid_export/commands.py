@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,10 +35,10 @@ def _print_json(document: dict[str, Any]) -> None:
     click.echo(json.dumps({"schema": SCHEMA} | document, indent=2, allow_nan=False))
 
 
-def _print_rows(rows: list[tuple[str, str]]) -> None:
-    width = max(len(name) for name, _ in rows)
-    for name, text in rows:
-        click.echo(f"{name:<{width}}  {text}".rstrip())
+def _print_rows(rows: Sequence[tuple[str, str]]) -> None:
+    from rid_core.report import Column, Table, terminal
+
+    click.echo(terminal.text(Table("", ["", Column("", words=True)], rows)))
 
 
 def _counted(operators: dict[str, int]) -> str:
@@ -199,6 +200,7 @@ def verify(file: Path, against: str | None, as_json: bool) -> int:
     printed with its likely cause, and the exit code is 1.
     """
     from rid_core.output import suppress_output
+    from rid_core.report import Column, Table, terminal
     from rid_export.verification import verify as run_gate
 
     try:
@@ -221,11 +223,11 @@ def verify(file: Path, against: str | None, as_json: bool) -> int:
         return 0
     click.echo(f"{file} agrees with {done.checkpoint} at {_listed(done.sizes)}")
     words = {"min": "at least", "max": "at most"}
+    columns = ("figure", Column("value", form=".6g"), Column("bound", words=True))
     for entry in done.parity:
-        click.echo(f"{entry.runtime}, {entry.portraits} portrait(s):")
-        for check in entry.checks:
-            bound = f"{words[check.sense]} {check.bound:g}"
-            click.echo(f"  {check.name:<24} {check.value:>12.6g}  {bound}")
+        rows = [[c.name, c.value, f"{words[c.sense]} {c.bound:g}"] for c in entry.checks]
+        title = f"{entry.runtime}, {entry.portraits} portrait(s)"
+        click.echo(terminal.text(Table(title, columns, rows)))
     return 0
 
 

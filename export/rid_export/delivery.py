@@ -1,25 +1,28 @@
 """What goes beside the models of a run: wrappers for apps, a JSON document and an HTML page.
 
-``<preset>.export.json`` describes one run of ``rid-export``, refused files included. Its schema::
+``<preset>.export.json`` describes the files of a folder: those of the latest run, refused ones
+included, and those of earlier runs that still lie there unchanged. Its schema::
 
-    schema      1
-    created     ISO 8601, UTC
-    version     of rid-defender
-    preset, levels, weights (SHA-256), checkpoint (file name)
+    schema      2
+    preset
+    artefacts   one object per file: target, precision, file, seconds, size in bytes, created (ISO
+                8601, UTC), parity (per runtime: figures with their bounds), error (null, or why it
+                was refused), and for files that exist errors on one portrait, operators with
+                counts, levels, weights and network (SHA-256), the digest of the calibration, unfit
+                (null, or why not to ship it), tools with versions, sizes at which it was proved
+                (height, width), the wrapper
+    created, version, levels, weights, checkpoint (file name)
+                of the latest run, as is what follows
     machine     python, system, processor kind, versions of packages
     warnings    of the lint, one line each
     left_out    why some of what "all" stands for cannot be made with these settings, one line each
-    artefacts   one object per file: target, precision, file, seconds, size in bytes, parity (per
-                runtime: figures with their bounds), error (null, or why it was refused), and for
-                files that exist operators with counts, the network's SHA-256, the digest of the
-                calibration, unfit (null, or why not to ship it), tools with versions, sizes at
-                which it was proved (height, width), the wrapper
 
 Files are named relative to the document.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 from collections.abc import Callable, Sequence
@@ -29,23 +32,22 @@ from typing import TYPE_CHECKING, Any
 from rid_core._version import __version__
 from rid_core.artifact import read_metadata
 from rid_core.budget import Budget
+from rid_core.errors import RidError
 from rid_core.files import write_text
 from rid_core.operators import operator_counts
 from rid_core.output import suppress_output
-from rid_export import report
 from rid_export.codegen import write_wrapper
 from rid_export.doctor import system
 from rid_export.lint import lint_lines
 from rid_export.opening import open_runners, target_of
-from rid_export.page import Shown, Story, render
+from rid_export.page import Entry, Errors, build
+from rid_export.portraits import bundled_portraits
 from rid_export.report import Result
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from rid_core.runtimes.torch_runtime import TorchRuntime
-
-SCHEMA = 1
+SCHEMA = 2
 
 Notify = Callable[[str], None]
 
@@ -79,83 +81,96 @@ def deliver(
     if not made:
         return []
     notify("writing wrappers and report")
-    wrappers = {result.file: write_wrapper(result.file) for result in made}
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    wrappers = {result.file.name: write_wrapper(result.file) for result in made}
     runtime = TorchRuntime(checkpoint)
     first = read_metadata(made[0].file)
-    lines = lint_lines(
-        runtime.defender,
-        [read_metadata(result.file).layout for result in made],
-        first.resolution,
-    )
+    with suppress_output():
+        portrait = bundled_portraits(first.resolution)[0]
+        truth = runtime.run(portrait)["delta"]
+        fresh = [_row(result, now, wrappers, portrait, truth) for result in results]
+    stem = out / f"{first.preset}.export"
+    target, page = (stem.with_name(stem.name + suffix) for suffix in (".json", ".html"))
+    # In the order in which they first came.
+    rows = list({row["file"]: row for row in (*_earlier(target), *fresh)}.values())
+    layouts = [read_metadata(out / row["file"]).layout for row in rows if row["error"] is None]
     machine = system()
-    document = run_document(results, wrappers) | {
+    warnings = lint_lines(runtime.defender, layouts, first.resolution)
+    document = {
+        "schema": SCHEMA,
         "preset": first.preset,
+        "artefacts": rows,
+        "created": now,
+        "version": __version__,
         "levels": first.levels,
         "weights": first.weights,
         "checkpoint": checkpoint.name,
         "machine": machine,
-        "warnings": lines,
+        "warnings": warnings,
         "left_out": list(left_out),
     }
-    stem = out / f"{first.preset}.export"
-    target = stem.with_name(f"{stem.name}.json")
     write_text(target, json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n")
-    page = stem.with_name(f"{stem.name}.html")
-    with suppress_output():
-        story = _story(results, made, runtime, lines, document, machine)
-    write_text(page, render(story))
+    build(
+        first.preset,
+        first.levels,
+        [Entry.from_row(row) for row in rows],
+        {
+            "original": portrait,
+            "protected": Budget(first.levels).apply(portrait, truth),
+            "delta": truth,
+        },
+        warnings=warnings,
+        about=[
+            ("made", f"{now} by rid-defender {__version__}"),
+            ("checkpoint", f"{checkpoint.name}, weights {first.weights[:12]}"),
+            ("input", f"{first.resolution} x {first.resolution} pixels"),
+            *(("left out", line) for line in left_out),
+            *((name, text) for name, text in machine.items() if name != "rid-defender"),
+        ],
+    ).write(page)
     return [*wrappers.values(), target, page]
 
 
-def run_document(results: Sequence[Result], wrappers: dict[Path, Path]) -> dict[str, Any]:
-    """The part of the document that the results alone give."""
-    rows = json.loads(report.as_json(results))["artefacts"]
-    for row, result in zip(rows, results, strict=True):
-        row["file"] = result.file.name
-        if result.error is None:
-            row["operators"] = operator_counts(result.file)
-            metadata = read_metadata(result.file)
-            for name in ("network", "calibration", "unfit", "tools", "sizes"):
-                row[name] = getattr(metadata, name)
-            row["wrapper"] = wrappers[result.file].name
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return {"schema": SCHEMA, "created": now, "version": __version__, "artefacts": rows}
+def _row(
+    result: Result,
+    now: str,
+    wrappers: dict[str, Path],
+    portrait: np.ndarray,
+    truth: np.ndarray,
+) -> dict[str, Any]:
+    """A file's object in the document."""
+    here = dataclasses.replace(result, file=Path(result.file.name))
+    if result.error is not None:
+        return Entry(here, now, None).to_row()
+    metadata = read_metadata(result.file)
+    runner = open_runners(target_of(metadata, result.file), result.file)[0]
+    delta = runner.run(portrait)["delta"]
+    row = Entry(here, now, Errors.measure(runner.name, truth, delta, metadata.levels)).to_row()
+    names = ("levels", "weights", "network", "calibration", "unfit", "tools", "sizes")
+    return row | {
+        **{name: getattr(metadata, name) for name in names},
+        "operators": operator_counts(result.file),
+        "wrapper": wrappers[here.file.name].name,
+    }
 
 
-def _story(
-    results: Sequence[Result],
-    made: Sequence[Result],
-    runtime: TorchRuntime,
-    lines: Sequence[str],
-    document: dict[str, Any],
-    machine: dict[str, str],
-) -> Story:
-    from rid_export.portraits import bundled_portraits
+def _earlier(document: Path) -> list[dict[str, Any]]:
+    """Objects of earlier runs that still hold: of refused files, and of those that lie unchanged.
 
-    resolution = read_metadata(made[0].file).resolution
-    portrait = bundled_portraits(resolution)[0]
-    truth = runtime.run(portrait)["delta"]
-    about = [
-        ("made", f"{document['created']} by rid-defender {document['version']}"),
-        ("checkpoint", f"{document['checkpoint']}, weights {document['weights'][:12]}"),
-        ("input", f"{resolution} x {resolution} pixels"),
-        *(("left out", line) for line in document["left_out"]),
-        *((name, text) for name, text in machine.items() if name != "rid-defender"),
-    ]
-    return Story(
-        preset=document["preset"],
-        levels=document["levels"],
-        about=about,
-        warnings=lines,
-        portrait=portrait,
-        truth=truth,
-        protected=Budget(document["levels"]).apply(portrait, truth),
-        results=results,
-        shown=[_show(result, portrait) for result in made],
-    )
+    What is no document of this schema counts as none.
+    """
+    try:
+        found = json.loads(document.read_text())
+        rows = found["artefacts"] if found["schema"] == SCHEMA else []
+        for row in rows:
+            Entry.from_row(row)
+        return [row for row in rows if _holds(row, document.parent)]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
-def _show(result: Result, portrait: np.ndarray) -> Shown:
-    target = target_of(read_metadata(result.file), result.file)
-    runner = open_runners(target, result.file)[0]
-    return Shown(result, runner.name, runner.run(portrait)["delta"])
+def _holds(row: dict[str, Any], folder: Path) -> bool:
+    try:
+        return bool(row["error"] or read_metadata(folder / row["file"]).network == row["network"])
+    except RidError:
+        return False

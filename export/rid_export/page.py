@@ -1,194 +1,253 @@
-"""The report of a run as one page of HTML that needs nothing else: no script, no other file."""
+"""The report of a folder of exported files, as the blocks of one page."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib import resources
-from string import Template
-from typing import TYPE_CHECKING
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
-from rid_export import plots
+from rid_core.report import Column, Facts, Figure, Image, Items, Report, Section, Table, plots
+from rid_core.report.pictures import amplified, photo
+from rid_export.report import Result
 
-if TYPE_CHECKING:
-    from rid_export.layers import Notes
-    from rid_export.report import Result
-
-_SIDE = 512
+_SIDE = 384
 _MAP_SIDE = 320
+_LOW, _HIGH = -6.0, 1.0
+"""Range of the error scales: powers of ten, in 8-bit levels."""
+_EDGES = np.linspace(_LOW, _HIGH, 71)
+_COLOURS = "inferno"
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What a file answered on the portrait that the page shows.
+class Errors:
+    """How far a file's perturbation of a portrait is from the float32 network's, in 8-bit levels.
 
     Attributes:
-        result: of its export.
-        runtime: that ran it.
-        delta: its unit perturbation, float32 [H, W, 3].
+        runtime: that ran the file.
+        median: of all values.
+        high: 99 % are below.
+        worst: the largest.
+        exact: share of values that are equal.
+        counts: how many values lie in each of 70 bins from 1e-6 to 10 levels, logarithmic; those
+            beyond are in the first and last.
+        map_jpeg: the largest error of each pixel as a colour, Base64.
+        map_side: height and width of it in pixels.
+    """
+
+    runtime: str
+    median: float
+    high: float
+    worst: float
+    exact: float
+    counts: tuple[int, ...]
+    map_jpeg: str
+    map_side: int
+
+    @classmethod
+    def measure(cls, runtime: str, truth: np.ndarray, delta: np.ndarray, levels: int) -> Errors:
+        """Compare two unit perturbations [side, side, 3] of a bound in levels."""
+        from matplotlib import colormaps
+
+        error = np.abs(delta.astype(np.float64) - truth) * levels
+        decades = np.log10(error.clip(10**_LOW, 10**_HIGH))
+        median, high, worst = (float(value) for value in np.quantile(error, (0.5, 0.99, 1)))
+        place = (decades.max(axis=2) - _LOW) / (_HIGH - _LOW)
+        picture = photo(colormaps[_COLOURS](place)[..., :3], _MAP_SIDE)
+        return cls(
+            runtime,
+            median,
+            high,
+            worst,
+            exact=float((error <= 10**_LOW).mean()),
+            counts=tuple(int(count) for count in np.histogram(decades, _EDGES)[0]),
+            map_jpeg=base64.b64encode(picture.data).decode(),
+            map_side=picture.width,
+        )
+
+    def figures(self, name: str) -> Iterator[Figure]:
+        """The map and the histogram; a first bar that would hide the others is cut off."""
+        picture = Image(base64.b64decode(self.map_jpeg), "jpeg", self.map_side, self.map_side)
+        yield Figure(name, picture, self.runtime)
+        rest = max(self.counts[1:])
+        cut = " (the first bar, cut off)" if self.counts[0] > rest > 0 else ""
+        note = (
+            f"median {self.median:.2g}, 99 % below {self.high:.2g}, largest {self.worst:.2g} "
+            f"levels; {self.exact:.0%} are exact{cut}"
+        )
+        axis = plots.Axis("levels", 10**_LOW, 10**_HIGH, logarithmic=True)
+        edges = [float(edge) for edge in 10**_EDGES]
+        plot = plots.histogram(
+            self.counts, edges, axis, f"errors of {name}", top=rest or None, mark=0.5, height=340
+        )
+        yield Figure(f"Errors of {name}", plot, note)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file as its latest export left it.
+
+    Attributes:
+        result: of that export; its file is relative to the report.
+        created: when that was, ISO 8601.
+        errors: on one portrait; None if the file was refused.
     """
 
     result: Result
-    runtime: str
-    delta: np.ndarray
+    created: str
+    errors: Errors | None
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Entry:
+        """Of an object of the report's JSON.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none.
+        """
+        errors = row["errors"]
+        if errors is not None:
+            errors = Errors(**{**errors, "counts": tuple(errors["counts"])})
+        return cls(Result.from_row(row), str(row["created"]), errors)
+
+    def to_row(self) -> dict[str, Any]:
+        """The object of the report's JSON."""
+        row = self.result.to_row() | {"created": self.created}
+        return row | {"errors": None if self.errors is None else asdict(self.errors)}
 
 
-@dataclass(frozen=True)
-class Story:
-    """All that the page tells.
+def build(
+    preset: str,
+    levels: int,
+    entries: Sequence[Entry],
+    pictures: Mapping[str, np.ndarray],
+    *,
+    warnings: Sequence[str],
+    about: Sequence[tuple[str, str]],
+) -> Report:
+    """The page.
 
-    Attributes:
+    Args:
         preset: name of the defender.
         levels: its bound.
-        about: facts about the run, name and text.
+        entries: all files of the folder, refused ones included.
+        pictures: ``original`` and ``protected``, float32 [H, W, 3] in [0, 1], and ``delta``, the
+            unit perturbation.
         warnings: of the lint, one line each.
-        portrait: float32 [H, W, 3] in [0, 1].
-        truth: the float32 network's unit perturbation of it.
-        protected: float32 [H, W, 3] in [0, 1].
-        results: of all files, refused ones included.
-        shown: of the files that exist.
+        about: facts about the latest run, name and text.
     """
-
-    preset: str
-    levels: int
-    about: Sequence[tuple[str, str]]
-    warnings: Sequence[str]
-    portrait: np.ndarray
-    truth: np.ndarray
-    protected: np.ndarray
-    results: Sequence[Result]
-    shown: Sequence[Shown]
-
-
-def render(story: Story) -> str:
-    """The page."""
-    template = Template((resources.files("rid_export") / "templates" / "report.html").read_text())
-    passed = sum(result.error is None for result in story.results)
-    return template.substitute(
-        title=_text(f"{story.preset}: export report"),
-        preset=_text(story.preset),
-        summary=_text(
-            f"{passed} of {len(story.results)} files passed the gate; the bound is "
-            f"{story.levels} of 255 levels."
-        ),
-        about="".join(f"<dt>{_text(n)}</dt><dd>{_text(t)}</dd>" for n, t in story.about),
-        warnings=_warnings(story.warnings),
-        rows="".join(_row(result) for result in story.results),
-        reasons=_reasons(story.results),
-        pictures=_pictures(story),
-        bar=plots.colour_bar(),
-        errors="".join(_errors(shown, story) for shown in story.shown),
-    )
-
-
-def _text(value: object) -> str:
-    return html.escape(str(value))
-
-
-def _warnings(lines: Sequence[str]) -> str:
-    if not lines:
-        return "<p>No operator that a phone's GPU or NPU is known to refuse.</p>"
-    return "<ul>" + "".join(f"<li>{_text(line)}</li>" for line in lines) + "</ul>"
-
-
-def _row(result: Result) -> str:
-    name = f"<th scope='row'>{_text(result.file.name)}</th>"
-    if result.error is not None:
-        blank = "<td>–</td>"
-        seconds = f"<td>{result.seconds:.1f}</td>"
-        return f"<tr>{name}<td class='bad'>refused</td>{blank}{seconds}{4 * blank}</tr>"
-    cells = (
-        f"{result.size / 1e6:.2f}",
-        f"{result.seconds:.1f}",
-        _figure(result, "delta_sqnr_db", "{:.1f}"),
-        _figure(result, "delta_cosine", "{:.6f}"),
-        _figure(result, "delta_sign_agreement", "{:.2%}"),
-        _figure(result, "change_levels", "{:.2f}"),
-    )
-    columns = "".join(f"<td>{cell}</td>" for cell in cells)
-    return f"<tr>{name}<td class='good'>passed</td>{columns}</tr>"
-
-
-def _reasons(results: Sequence[Result]) -> str:
-    """Why files were refused: below the table, where a phone shows them too."""
-    return "".join(
-        f"<p class='reason'><b>{_text(result.file.name)}</b> was refused: {_text(result.error)}</p>"
-        for result in results
-        if result.error is not None
-    )
-
-
-def _figure(result: Result, name: str, form: str) -> str:
-    value = result.figure(name)
-    return "–" if value is None else form.format(value)
-
-
-def _picture(pixels: np.ndarray, caption: str, side: int = _SIDE) -> str:
-    height, width = pixels.shape[:2]
-    source = plots.data_uri(pixels, side)
-    return (
-        f'<figure><img src="{source}" alt="{_text(caption)}" width="{width}" height="{height}">'
-        f"<figcaption>{_text(caption)}</figcaption></figure>"
-    )
-
-
-def _pictures(story: Story) -> str:
-    return "".join(
-        (
-            _picture(plots.to_pixels(story.portrait), "original"),
-            _picture(plots.to_pixels(story.protected), f"protected, {story.levels} levels"),
-            _picture(
-                plots.amplified(story.truth),
-                f"perturbation, amplified {127.5 / story.levels:.0f} times",
+    results = [entry.result for entry in entries]
+    passed = sum(result.error is None for result in results)
+    refused = [f"{r.file.name} was refused: {r.error}" for r in results if r.error is not None]
+    delta = amplified(pictures["delta"])
+    scale = plots.Axis("levels", 10**_LOW, 10**_HIGH, logarithmic=True)
+    remarks = [f"{result.file.name}: {line}" for result in results for line in _remarks(result)]
+    return Report(
+        f"{preset}: export report",
+        f"{passed} of {len(results)} files passed the gate; the bound is {levels} of 255 levels.",
+        [
+            _files(entries),
+            Items("Refused", refused),
+            Section(
+                "One portrait",
+                [
+                    Figure("original", photo(pictures["original"], _SIDE)),
+                    Figure(f"protected, {levels} levels", photo(pictures["protected"], _SIDE)),
+                    Figure(
+                        f"perturbation, amplified {127.5 / levels:.0f} times", photo(delta, _SIDE)
+                    ),
+                ],
             ),
-        )
+            Section(
+                "Errors of the perturbation against float32",
+                [
+                    "In 8-bit levels, on one logarithmic scale for all files. Left of the dashed "
+                    "line, at half a level, an error cannot be seen in a saved photo except by "
+                    "rounding.",
+                    *(
+                        figure
+                        for entry in entries
+                        if entry.errors is not None
+                        for figure in entry.errors.figures(entry.result.file.name)
+                    ),
+                    Items("Remarks", remarks),
+                    *(table for result in results for table in _layers(result)),
+                    "The colours of the maps:",
+                    Figure("Error map", plots.colour_scale(_COLOURS, scale, "colours of errors")),
+                ],
+            ),
+            Section(
+                "Operators",
+                [Items("", warnings)]
+                if warnings
+                else ["No operator that a phone's GPU or NPU is known to refuse."],
+            ),
+            Section("The latest run", [Facts(about)]),
+        ],
     )
 
 
-def _errors(shown: Shown, story: Story) -> str:
-    """One file's error map and histogram."""
-    error = plots.error_levels(story.truth, shown.delta, story.levels)
-    median, high, worst = plots.quantiles(error)
-    remarks = "".join(f"<p>{_text(line)}</p>" for line in shown.result.remarks)
-    notes = shown.result.notes
+def _files(entries: Sequence[Entry]) -> Table:
+    columns = (
+        "file",
+        Column("gate", words=True),
+        Column("size", "MB", ".2f"),
+        Column("time", "s", ".1f"),
+        Column("SQNR", "dB", ".1f"),
+        Column("cosine", "", ".6f"),
+        Column("signs agree", "", ".2%"),
+        Column("largest change", "levels", ".2f"),
+        Column("exported", "UTC", words=True),
+    )
+    names = ("delta_sqnr_db", "delta_cosine", "delta_sign_agreement", "change_levels")
+    rows = [
+        [
+            result.file.name,
+            "✓ passed" if result.error is None else "✗ refused",
+            result.size / 1e6 if result.error is None else None,
+            result.seconds,
+            *(result.figure(name) for name in names),
+            entry.created[:16].replace("T", " "),
+        ]
+        for entry in entries
+        for result in [entry.result]
+    ]
+    note = (
+        "SQNR, cosine and signs compare the perturbation itself with the float32 network's, never "
+        "the image; each is the worst over the gate's portraits and runtimes. The time is that of "
+        "conversion and gate on the machine that exported the file, not of a phone."
+    )
+    return Table("Files", columns, rows, note)
+
+
+def _remarks(result: Result) -> Iterator[str]:
+    yield from result.remarks
+    notes = result.notes
     if notes is not None and notes.idle_layers:
-        names = _text(", ".join(notes.idle_layers))
-        remarks += f"<p>in float, as 8 bits are no faster there: {names}</p>"
+        yield f"in float, as 8 bits are no faster there: {', '.join(notes.idle_layers)}"
     if notes is not None and notes.float_layers:
         before, after = notes.before["delta_sqnr_db"], notes.after["delta_sqnr_db"]
-        names = _text(", ".join(notes.float_layers))
-        remarks += f"<p>kept in float: {names} ({before:.1f} dB before, {after:.1f} after)</p>"
-    title = _text(shown.result.file.name)
-    exact = float((error <= 10**plots.LOW).mean())
-    figures = (
-        f"median {median:.2g}, 99 % below {high:.2g}, largest {worst:.2g} levels; "
-        f"{exact:.0%} are exact (the first bar, cut off)"
-    )
-    return (
-        f"<article><h3>{title}</h3><p>{_text(shown.runtime)}</p>"
-        f"{_picture(plots.error_map(error), 'error map', _MAP_SIDE)}"
-        f"{plots.histogram(error, f'errors of {title}')}<p>{_text(figures)}</p>{remarks}"
-        f"{_layers(notes)}</article>"
-    )
+        names = ", ".join(notes.float_layers)
+        yield f"kept in float: {names} ({before:.1f} dB before, {after:.1f} after)"
 
 
-def _layers(notes: Notes | None) -> str:
-    """What quantization did to every layer, folded up; nothing if nothing was quantized."""
+def _layers(result: Result) -> Iterator[Table]:
+    """What quantization did to every layer; nothing if nothing was quantized."""
+    notes = result.notes
     if notes is None or not notes.layers:
-        return ""
-    kept = set(notes.in_float)
+        return
     worst = max(notes.layers, key=lambda row: row.added)
-    rows = "".join(
-        f"<tr><th scope='row'>{_text(row.name)}{' (float)' if row.name in kept else ''}</th>"
-        f"<td>{row.sqnr_db:.1f}</td><td>{row.inputs_db:.1f}</td></tr>"
-        for row in notes.layers
-    )
-    return (
-        f"<details><summary>{len(notes.layers)} layers, the noisiest {_text(worst.name)}</summary>"
-        "<div class='scroll'><table><thead><tr><th scope='col'>Layer</th>"
-        "<th scope='col'>SQNR, dB</th><th scope='col'>of its input</th></tr></thead>"
-        f"<tbody>{rows}</tbody></table></div></details>"
+    yield Table(
+        f"{result.file.name}: {len(notes.layers)} layers, the noisiest {worst.name}",
+        ["layer", Column("SQNR", "dB", ".1f"), Column("SQNR of its input", "dB", ".1f")],
+        [
+            [
+                f"{row.name}{' (float)' if row.name in notes.in_float else ''}",
+                row.sqnr_db,
+                row.inputs_db,
+            ]
+            for row in notes.layers
+        ],
+        folded=True,
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from rid_core.artifact import Parity
+from rid_core.artifact import Check, Parity
+from rid_core.report import Column, Table
 from rid_export.layers import Notes
 
 
@@ -48,42 +50,59 @@ class Result:
         values = [check.value for check in found]
         return min(values) if found[0].sense == "min" else max(values)
 
+    def to_row(self) -> dict[str, Any]:
+        """Every figure with its threshold, as JSON holds it."""
+        return dataclasses.asdict(self) | {"file": str(self.file)}
 
-_HEADINGS = ("file", "MB", "s", "SQNR of delta", "largest change", "checked by")
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Result:
+        """Of what :meth:`to_row` gives; other keys are left alone.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is no such row.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        parity = tuple(
+            Parity(**{**entry, "checks": tuple(Check(**check) for check in entry["checks"])})
+            for entry in row["parity"]
+        )
+        return cls(
+            **{name: row[name] for name in names}
+            | {
+                "file": Path(row["file"]),
+                "parity": parity,
+                "notes": None if row["notes"] is None else Notes.from_dict(row["notes"]),
+                "remarks": tuple(row["remarks"]),
+            }
+        )
 
 
-def table(results: Sequence[Result]) -> str:
-    """Aligned columns, one line per artefact."""
-    rows = [_HEADINGS, *(_row(result) for result in results)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(width) if column in (0, 5) else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
-
-
-def _row(result: Result) -> tuple[str, ...]:
-    seconds = f"{result.seconds:.1f}"
-    if result.error is not None:
-        return (str(result.file), "-", seconds, "-", "-", "refused")
-    sqnr = result.figure("delta_sqnr_db")
-    change = result.figure("change_levels")
-    return (
-        str(result.file),
-        f"{result.size / 1e6:.2f}",
-        seconds,
-        "-" if sqnr is None else f"{sqnr:.1f} dB",
-        "-" if change is None else f"{change:.2f} levels",
-        "; ".join(entry.runtime for entry in result.parity),
+def table(results: Sequence[Result]) -> Table:
+    """One row per artefact, for a terminal."""
+    columns = (
+        "file",
+        Column("size", "MB", ".2f"),
+        Column("time", "s", ".1f"),
+        Column("SQNR of delta", "dB", ".1f"),
+        Column("largest change", "levels", ".2f"),
+        Column("checked by", words=True),
     )
+    rows = [
+        [
+            str(result.file),
+            result.size / 1e6 if result.error is None else None,
+            result.seconds,
+            result.figure("delta_sqnr_db"),
+            result.figure("change_levels"),
+            "refused" if result.error else "; ".join(entry.runtime for entry in result.parity),
+        ]
+        for result in results
+    ]
+    return Table("", columns, rows)
 
 
 def as_json(results: Sequence[Result], left_out: Sequence[str] = ()) -> str:
     """A JSON document with every figure and its threshold, and what was left out and why."""
-    rows = [dataclasses.asdict(result) | {"file": str(result.file)} for result in results]
+    rows = [result.to_row() for result in results]
     document = {"schema": 1, "artefacts": rows, "left_out": list(left_out)}
     return json.dumps(document, indent=2, allow_nan=False)

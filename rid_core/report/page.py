@@ -9,6 +9,9 @@ from itertools import groupby
 from rid_core.report.content import Block, Facts, Figure, Image, Items, Report, Section, Table
 from rid_core.report.theme import variables
 
+_NAME = 28
+"""Letters of the longest name."""
+
 
 def render(report: Report) -> str:
     """The page; needs Jinja2.
@@ -29,7 +32,9 @@ def render(report: Report) -> str:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.globals.update(grouped=_grouped, source=_source, variables=variables)
+    environment.globals.update(
+        grouped=_grouped, layout=_layout, classes=_classes, source=_source, variables=variables
+    )
     return environment.get_template("page.html").render(report=report)
 
 
@@ -38,7 +43,7 @@ def _grouped(blocks: Sequence[Block]) -> Iterator[tuple[str, list[Block]]]:
     shown = [block for block in blocks if _filled(block)]
     for kind, group in groupby(shown, key=_kind):
         found = list(group)
-        yield from [(kind, found)] if kind in ("plots", "photos") else ((kind, [b]) for b in found)
+        yield from [(kind, found)] if kind == "figures" else ((kind, [b]) for b in found)
 
 
 def _filled(block: Block) -> bool:
@@ -49,9 +54,28 @@ def _filled(block: Block) -> bool:
 
 def _kind(block: Block) -> str:
     if isinstance(block, Figure):
-        return "wide" if block.wide else "plots" if block.image.kind == "svg" else "photos"
+        return "wide" if block.wide else "figures"
     kinds = {str: "text", Facts: "facts", Items: "items", Table: "table", Section: "section"}
     return kinds[type(block)]
+
+
+def _layout(figures: Sequence[Figure]) -> str:
+    """CSS class of a group of figures."""
+    kinds = {figure.image.kind for figure in figures}
+    if kinds == {"svg"}:
+        return "plots single" if len(figures) == 1 else "plots"
+    return "mixed" if "svg" in kinds else "photos"
+
+
+def _classes(table: Table) -> list[str]:
+    """CSS class of each column: sentences take several lines, names do not."""
+    cells = table.cells
+    return [
+        ("long" if any(len(row[number]) > _NAME for row in cells) else "words")
+        if head.words
+        else ""
+        for number, head in enumerate(table.heads)
+    ]
 
 
 def _source(image: Image) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image as Picture
 
-_QUALITY = 85
+_QUALITY = 80
 
 
 def photo(pixels: np.ndarray, side: int) -> Image:

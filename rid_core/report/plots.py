@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rid_core.report.content import Image
 from rid_core.report.theme import COLOURS
@@ -140,11 +140,11 @@ def bars(
         else:
             axes.set_xlim(0, 1.5 * max(end, 1e-12))
         for number, bar in enumerate(items):
-            middle = number + 0.65
+            middle = number + 0.68
             axes.barh(
                 middle,
                 bar.value - start,
-                0.34,
+                0.32,
                 left=start,
                 color=_LIGHT["one" if bar.accent else "calm"],
             )
@@ -156,7 +156,7 @@ def bars(
                 span = (middle - 0.27, middle + 0.27)
                 axes.vlines(bar.floor, *span, color=_LIGHT["warn"], linewidth=2)
             axes.annotate(
-                bar.label, (0, number + 0.42), xycoords=("axes fraction", "data"), va="baseline"
+                bar.label, (0, number + 0.38), xycoords=("axes fraction", "data"), va="baseline"
             )
             axes.annotate(
                 f"{write(bar.value)} {bar.note}".rstrip(),
@@ -227,6 +227,7 @@ def histogram(
     title: str,
     *,
     top: float | None = None,
+    height: int = 150,
     mark: float | None = None,
 ) -> Image:
     """How many values lie between edges.
@@ -237,9 +238,10 @@ def histogram(
         x: the axis of the values.
         title: for readers who hear the page.
         top: where higher bins are cut off; the highest fits if None.
+        height: of the plot in units.
         mark: value at which a dashed line stands; none if None.
     """
-    with _figure(title, 150) as (figure, images):
+    with _figure(title, height) as (figure, images):
         axes = figure.add_subplot()
         highest = max(counts) if top is None else top
         axes.stairs([min(c, highest) for c in counts], edges, fill=True, color=_LIGHT["one"])
@@ -301,7 +303,7 @@ def colour_scale(name: str, x: Axis, title: str) -> Image:
         norm = (LogNorm if x.logarithmic else Normalize)(x.low, x.high)
         axes = figure.add_subplot()
         bar = figure.colorbar(ScalarMappable(norm, name), axes, orientation="horizontal")
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
         _scale(axes, "x", x)
     return images[0]
 
@@ -401,7 +403,7 @@ def _figure(
         from rid_core.errors import MissingExtraError
 
         raise MissingExtraError("matplotlib", "report") from None
-    settings = {
+    settings: dict[Any, Any] = {
         "figure.dpi": _DPI,
         "font.family": "DejaVu Sans",
         "font.size": 11,
@@ -413,8 +415,6 @@ def _figure(
         "xtick.labelcolor": _LIGHT["soft"],
         "ytick.labelcolor": _LIGHT["soft"],
         "axes.labelcolor": _LIGHT["soft"],
-        "axes.facecolor": "none",
-        "figure.facecolor": "none",
     }
     with rc_context(settings):
         figure = Figure(figsize=(WIDTH / _DPI, height / _DPI), layout=layout)
@@ -422,10 +422,25 @@ def _figure(
         yield figure, images
         for artist in figure.findobj():
             artist.set_clip_on(False)
+        for part in (figure, *figure.axes):
+            part.patch.set_visible(False)
         buffer = io.StringIO()
         absent = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(buffer, format="svg", metadata=absent)
         images.append(Image(_inline(buffer.getvalue(), title, height), "svg", WIDTH, height))
+
+
+_SHORTER = (
+    (r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", ""),
+    (r'<g id="[^"]*"/>| transform="rotate\(-0 [^"]*\)"', ""),
+    (r'<g id="[^"]*">', "<g>"),
+    (r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif"),
+    ("xlink:href", "href"),
+    (r">\s+<", "><"),
+    (r"\s*\n", " "),
+)
+"""What a page does not need of matplotlib's SVG, and what to write instead."""
+_TOO_EXACT = re.compile(r"(\.\d\d)\d+")
 
 
 def _inline(source: str, title: str, height: int) -> bytes:
@@ -433,10 +448,9 @@ def _inline(source: str, title: str, height: int) -> bytes:
     import html
 
     inside = source[source.index(">", source.index("<svg ")) + 1 :]
-    inside = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", inside, flags=re.DOTALL)
-    inside = re.sub(r'<g id="[^"]*">', "<g>", inside).replace("xlink:href", "href")
-    inside = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", inside)
-    inside = re.sub(r">\s+<", "><", inside)
+    for pattern, replacement in _SHORTER:
+        inside = re.sub(pattern, replacement, inside, flags=re.DOTALL)
+    inside = re.sub(r'="[^"<>]*"', lambda found: _TOO_EXACT.sub(r"\1", found[0]), inside)
     for name, colour in _LIGHT.items():
         inside = inside.replace(colour, f"var(--{name}, {colour})")
     name = html.escape(title)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -74,8 +75,20 @@ def test_export_end_to_end(small_checkpoint: Path, tmp_path: Path) -> None:
         "rid-n.export.html",
         "rid-n.export.json",
     ]
-    # Nothing of what converters print reaches the user.
+    # Nothing of what converters print reaches the user, and no progress bar a file.
     assert all(line.startswith("  ") for line in done.stderr.splitlines()), done.stderr
+    assert "\x1b" not in done.stderr
+
+    # Another export into the same folder adds to the report; its table is plain text in a pipe.
+    more = call("--target", "onnx", *arguments[2:], "-o", tmp_path)
+    assert more.returncode == 0, more.stderr
+    assert re.match(r"file +size, MB +time, s +SQNR of delta, dB", more.stdout)
+    assert len(more.stdout.splitlines()) == 2
+    artefacts = json.loads((tmp_path / "rid-n.export.json").read_text())["artefacts"]
+    assert [row["file"] for row in artefacts] == ["rid-n.64px.tflite", "rid-n.64px.onnx"]
+    assert artefacts[0]["created"] < artefacts[1]["created"]
+    page = (tmp_path / "rid-n.export.html").read_text()
+    assert all(row["file"] in page and row["created"][11:16] in page for row in artefacts)
 
     shown = call("inspect", tmp_path / "rid-n.64px.tflite")
     assert shown.returncode == 0

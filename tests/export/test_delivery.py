@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import io
+import itertools
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from rid_core.artifact import Check, Parity, read_metadata
 from rid_core.budget import Budget
-from rid_export import plots
+from rid_core.report import Report
+from rid_export import delivery
 from rid_export.layers import LayerError, Notes
-from rid_export.page import Shown, Story, render
+from rid_export.page import Entry, Errors, build
 from rid_export.report import Result
 
 SIDE = 64
@@ -34,7 +40,7 @@ def result(name: str, **changes: Any) -> Result:
 
 
 @pytest.fixture(scope="module")
-def story() -> Story:
+def report() -> Report:
     rng = np.random.default_rng(0)
     portrait = np.rint(rng.random((SIDE, SIDE, 3)) * 255).astype(np.float32) / 255
     truth = np.tanh(rng.normal(size=portrait.shape)).astype(np.float32)
@@ -50,23 +56,27 @@ def story() -> Story:
     good = result("rid-s.fp16.onnx", remarks=("XNNPACK takes <all> of it",), notes=notes)
     bad = result("rid-s.int8.onnx", parity=(), size=0, error="delta_sqnr_db is 9 & <bad>")
     noisy = truth + rng.normal(0, 0.01, truth.shape).astype(np.float32)
-    return Story(
-        preset="rid-s",
-        levels=8,
-        about=[("python", "3.12"), ("torch", "2.13")],
+    entries = [
+        Entry(good, "2026-01-02T03:04:05+00:00", Errors.measure("a runtime", truth, noisy, 8)),
+        Entry(bad, "2026-01-03T03:04:05+00:00", None),
+    ]
+    # The page is made of what the JSON holds.
+    rows = json.loads(json.dumps([entry.to_row() for entry in entries]))
+    assert [Entry.from_row(row) for row in rows] == entries
+    return build(
+        "rid-s",
+        8,
+        [Entry.from_row(row) for row in rows],
+        {"original": portrait, "protected": Budget(8).apply(portrait, truth), "delta": truth},
         warnings=["warning: blocks.0 (_Block): gelu [LiteRT GPU]: no; use relu"],
-        portrait=portrait,
-        truth=truth,
-        protected=Budget(8).apply(portrait, truth),
-        results=[good, bad],
-        shown=[Shown(good, "ONNX Runtime 1", noisy)],
+        about=[("python", "3.12"), ("torch", "2.13")],
     )
 
 
 class Page(HTMLParser):
     """Tags, texts and references; refuses tags that are not closed."""
 
-    VOID = ("meta", "img", "link", "image", "rect", "line")
+    VOID = ("meta", "img")
 
     def __init__(self, source: str) -> None:
         super().__init__()
@@ -92,31 +102,28 @@ class Page(HTMLParser):
         self.text += data
 
 
-def test_page_is_whole_and_needs_nothing(story: Story) -> None:
-    source = render(story)
+def test_page_is_whole_and_needs_nothing(report: Report) -> None:
+    source = report.to_html()
     page = Page(source)
     tags = [tag for tag, _ in page.seen]
     assert "script" not in tags
     assert "link" not in tags
-    for _, attributes in page.seen:
-        for name in ("src", "href"):
-            if name in attributes:
-                assert str(attributes[name]).startswith("data:image/jpeg;base64,")
+    for tag, attributes in page.seen:
+        for name in {"src", "href"} & attributes.keys():
+            inside = "data:image/jpeg;base64," if tag == "img" else ("#", "data:image/png;base64,")
+            assert str(attributes[name]).startswith(inside)
     assert not re.search(r"url\(|@import|https?://", source)
     assert tags.count("img") == 4  # original, protected, perturbation, one error map
-    assert "prefers-color-scheme: dark" in source
-    assert "width=device-width" in source
     assert all(attributes.get("alt") for tag, attributes in page.seen if tag == "img")
 
 
-def test_page_tells_all(story: Story) -> None:
-    page = Page(render(story))
-    text = re.sub(r"\s+", " ", page.text)
+def test_page_tells_all(report: Report) -> None:
+    text = re.sub(r"\s+", " ", Page(report.to_html()).text)
     assert "1 of 2 files passed the gate" in text
-    for cell in ("43.2", "0.999912", "99.87%", "7.99", "1.60", "12.3"):
+    for cell in ("43.2", "0.999912", "99.87%", "7.99", "1.60", "12.3", "2026-01-02 03:04"):
         assert cell in text, cell
     assert "rid-s.int8.onnx was refused: delta_sqnr_db is 9 & <bad>" in text
-    assert "XNNPACK takes <all> of it" in text
+    assert "rid-s.fp16.onnx: XNNPACK takes <all> of it" in text
     assert "blocks.0 (_Block): gelu" in text
     assert "kept in float: stem, to_image.conv (19.0 dB before, 23.1 after)" in text
     assert "2 layers, the noisiest encoder.0.<expand>" in text
@@ -125,57 +132,60 @@ def test_page_tells_all(story: Story) -> None:
     assert "torch" in text
 
 
-def test_pictures_show_what_they_should(story: Story) -> None:
-    grey = plots.amplified(np.zeros((2, 2, 3), np.float32))
-    assert set(np.unique(grey)) == {128}
-    assert plots.amplified(np.full((1, 1, 3), -1.0)).max() == 0
-    error = plots.error_levels(story.truth, story.shown[0].delta, 8)
-    assert np.median(error) == pytest.approx(8 * 0.01 * 0.6745, rel=0.05)
-    low, high = plots.error_map(np.array([[[1e-9] * 3, [20.0] * 3]]))[0]
-    assert low.max() < 30
-    assert high.min() > 150
-
-
-def test_histogram_has_its_peak_where_the_errors_are() -> None:
-    error = np.full(1000, 0.01)
-    source = plots.histogram(error, "x")
-    bars = re.findall(r'<rect x="([\d.]+)" y="([\d.]+)"', source)
-    assert len(bars) == 1
-    assert float(bars[0][0]) == pytest.approx(10 + 300 * 4 / 7, abs=300 / 70)
+def test_errors_are_measured_in_levels() -> None:
+    truth = np.zeros((SIDE, SIDE, 3), np.float32)
+    delta = np.full_like(truth, 0.01)
+    delta[:32] = 0
+    delta[0, 0] = 5
+    errors = Errors.measure("x", truth, delta, 8)
+    assert errors.worst == 40
+    assert errors.high == pytest.approx(0.08, rel=1e-6)
+    assert errors.exact == pytest.approx(0.5, abs=1e-3)
+    counts = np.array(errors.counts)
+    assert set(counts.nonzero()[0]) == {0, int((np.log10(0.08) + 6) * 10), 69}
+    assert counts.sum() == truth.size
+    with Image.open(io.BytesIO(base64.b64decode(errors.map_jpeg))) as opened:
+        shown = np.asarray(opened)
+    assert shown[8:24].max() < 30  # dark where there is no error
+    assert shown[40:].max(axis=2).min() > 150
 
 
 def test_histogram_shows_the_few_behind_the_many_that_are_exact() -> None:
-    error = np.concatenate((np.zeros(100_000), np.full(10, 0.01), np.full(5, 0.1)))
-    heights = [
-        float(value) for value in re.findall(r'height="([\d.]+)"/>', plots.histogram(error, "x"))
-    ]
-    assert heights == [72.0, 72.0, 36.0]
-
-
-def test_jpegs_of_noise_are_written() -> None:
-    """Pillow's optimizer has a buffer that noise overflows."""
-    noise = np.random.default_rng(1).integers(0, 256, (512, 512, 3)).astype(np.uint8)
-    assert plots.data_uri(noise).startswith("data:image/jpeg;base64,/9j/")
+    counts = [0] * 70
+    counts[0], counts[40], counts[50] = 100_000, 10, 5
+    errors = Errors("x", 0, 0, 0.1, 0.99, tuple(counts), "", SIDE)
+    plot = list(errors.figures("a file"))[1]
+    path = re.search(r'<path d="([^"]*)" style="fill: var\(--one', plot.image.data.decode())
+    assert path is not None
+    heights = [340 - float(y) for y in re.findall(r"[ML] [\d.]+ ([\d.]+)", path[1])]
+    tops = [height - min(heights) for height, _ in itertools.groupby(heights)]
+    assert [top for top in tops if top] == pytest.approx(
+        [max(tops)] * 2 + [max(tops) / 2], rel=0.01
+    )
+    assert "99% are exact (the first bar, cut off)" in plot.note
 
 
 @pytest.mark.slow
-def test_deliver(exported: Any, checkpoint: Path, tmp_path: Path) -> None:
-    import shutil
-
-    from rid_export.delivery import deliver
-
+def test_exports_into_one_folder_add_up(exported: Any, checkpoint: Path, tmp_path: Path) -> None:
     made = exported("onnx")
-    shutil.copy(made.file, tmp_path / "rid-s.onnx")
-    here = dataclasses.replace(made, file=tmp_path / "rid-s.onnx")
+
+    def deliver(name: str, seconds: float, *others: Result) -> dict[str, Any]:
+        shutil.copy(made.file, tmp_path / name)
+        here = dataclasses.replace(made, file=tmp_path / name, seconds=seconds)
+        written = delivery.deliver([here, *others], checkpoint, tmp_path)
+        assert [path.suffix for path in written] == [".kt", ".json", ".html"]
+        assert [path.name for path in written[1:]] == ["rid-s.export.json", "rid-s.export.html"]
+        document = json.loads(written[1].read_text())
+        assert str(tmp_path) not in written[1].read_text()
+        text = Page(written[2].read_text()).text
+        assert all(row["file"] in text for row in document["artefacts"])
+        assert all(row["created"][:16].replace("T", " ") in text for row in document["artefacts"])
+        found: dict[str, Any] = document
+        return found
+
     refused = result(str(tmp_path / "rid-s.int8.tflite"), error="no", parity=(), size=0)
-    written = deliver([here, refused], checkpoint, tmp_path)
-    assert [path.name for path in written] == [
-        "RidSOnnx.kt",
-        "rid-s.export.json",
-        "rid-s.export.html",
-    ]
-    document = json.loads(written[1].read_text())
-    assert document["schema"] == 1
+    document = deliver("rid-s.onnx", 1, refused)
+    assert document["schema"] == 2
     metadata = read_metadata(made.file)
     for name in ("preset", "levels", "weights"):
         assert document[name] == getattr(metadata, name)
@@ -187,18 +197,39 @@ def test_deliver(exported: Any, checkpoint: Path, tmp_path: Path) -> None:
     assert good["unfit"] is None
     assert good["wrapper"] == "RidSOnnx.kt"
     assert good["parity"][0]["checks"][0]["name"] == "delta_sqnr_db"
+    assert good["errors"]["worst"] < 0.01
     assert bad["error"] == "no"
     assert "wrapper" not in bad
     assert document["warnings"] == []
     assert document["machine"]["torch"]
-    assert str(tmp_path) not in written[1].read_text()
-    assert "rid-s.int8.tflite was refused" in Page(written[2].read_text()).text
+    page = (tmp_path / "rid-s.export.html").read_text()
+    assert "rid-s.int8.tflite was refused" in Page(page).text
     assert metadata.network in (tmp_path / "RidSOnnx.kt").read_text()
+
+    def rows(document: dict[str, Any]) -> dict[str, float]:
+        return {row["file"]: row["seconds"] for row in document["artefacts"]}
+
+    # Another file is added, one of the same name replaces its own row and no other.
+    second = deliver("rid-s.other.onnx", 2)
+    assert second["artefacts"][:2] == document["artefacts"]
+    assert rows(second) == {"rid-s.onnx": 1, "rid-s.int8.tflite": 12.3, "rid-s.other.onnx": 2}
+    third = deliver("rid-s.onnx", 3)
+    assert rows(third) == {"rid-s.onnx": 3, "rid-s.int8.tflite": 12.3, "rid-s.other.onnx": 2}
+
+    # What is gone, or no longer the file that was measured, is not told of.
+    (tmp_path / "rid-s.other.onnx").unlink()
+    assert rows(deliver("rid-s.onnx", 4)) == {"rid-s.onnx": 4, "rid-s.int8.tflite": 12.3}
+    document_file = tmp_path / "rid-s.export.json"
+    document_file.write_text(document_file.read_text().replace(metadata.network, "0" * 64))
+    assert rows(deliver("rid-s.other.onnx", 5)) == {
+        "rid-s.int8.tflite": 12.3,
+        "rid-s.other.onnx": 5,
+    }
+    document_file.write_text('{"schema": 2, "artefacts": [{"file": 1}]}')
+    assert rows(deliver("rid-s.onnx", 6)) == {"rid-s.onnx": 6}
 
 
 def test_nothing_made_nothing_written(tmp_path: Path) -> None:
-    from rid_export.delivery import deliver
-
     refused = result(str(tmp_path / "rid-s.onnx"), error="no", parity=(), size=0)
-    assert deliver([refused], tmp_path / "none.safetensors", tmp_path) == []
+    assert delivery.deliver([refused], tmp_path / "none.safetensors", tmp_path) == []
     assert list(tmp_path.iterdir()) == []
