@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help export demos web bench golden test test-all test-fast lint format clean
+.PHONY: help export assets demos web bench golden docs test test-all test-fast lint format clean
 
 help:  ## Say what there is.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -25,6 +25,11 @@ $(VENV)/.test: pyproject.toml constraints.txt requirements-look.txt | $(BIN)/pyt
 export: $(VENV)/.export  ## Set up and export the bundled rid-s to dist/, each file verified.
 	$(BIN)/rid-export --target all -o dist
 
+assets: $(VENV)/.export  ## Write the bundled ONNX files anew, after new weights.
+	for name in rid-n rid-s; do \
+	  $(BIN)/rid-export --checkpoint $$name --target onnx --bare -o build/assets || exit 1; done
+	cp build/assets/rid-n.onnx build/assets/rid-s.onnx rid_core/assets/
+
 web: $(VENV)/.export  ## Build the page that protects photos in a browser, and serve it (needs npm).
 	$(BIN)/rid-export --target onnx -o dist
 	cd web_demo && npm ci && RID_MODEL=../dist/rid-s.onnx npm run build && npm run preview
@@ -37,6 +42,10 @@ bench: $(VENV)/.test  ## Measure everything on this machine; writes benchmarks/r
 
 golden: $(VENV)/.test  ## Write tests/golden anew, after a new rid-s or a change of an algorithm.
 	$(BIN)/python tests/golden/generate.py
+
+docs: $(VENV)/.test  ## Build the documentation into site/, strictly, and check its pages.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	$(BIN)/python -m pytest -q tests/test_docs.py
 
 # One file after the other in each of two processes: what a file makes once is made once.
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile
@@ -60,4 +69,4 @@ format: $(VENV)/.test  ## Mend the style.
 	$(BIN)/ruff format .
 
 clean:  ## Remove what was built; keeps .venv and runs/.
-	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis

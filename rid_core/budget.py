@@ -38,7 +38,7 @@ _PIECE = 1 << 20
 
 def _is_number(value: object) -> bool:
     """Whether ``value`` is a real number, numpy's included; True and False are not meant."""
-    return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
+    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def read(name: str) -> Any:
     return json.loads((GOLDEN / f"{name}.json").read_text())
 
 
-@pytest.mark.parametrize("name", ["budget", "cover", "resample", "photo"])
+@pytest.mark.parametrize("name", ["budget", "tiling", "resample", "photo"])
 def test_algorithms_are_fresh(generate: Any, name: str) -> None:
     assert generate.stale_topic(name) == [], "run: make golden"
 
@@ -54,10 +54,10 @@ def test_a_stale_file_is_noticed(
     (tmp_path / "model.json").write_text(json.dumps(document))
     budget = (tmp_path / "budget.json").read_text()
     (tmp_path / "budget.json").write_text(budget.replace("255", "254", 1))
-    (tmp_path / "cover.json").unlink()
+    (tmp_path / "tiling.json").unlink()
     found = "\n".join(generate.stale())
     assert "budget.json: apply_uint8: 0: image: 13 differs" in found
-    assert "cover.json, which is missing" in found
+    assert "tiling.json, which is missing" in found
     assert "another weights" in found
     assert "delta differs" in found
 
@@ -117,11 +117,11 @@ def test_photo_as_the_readme_says() -> None:
         height, width = tiling.working_size(*pixels.shape[:2], tile)
         view = tiling.resample(pixels, height, width) / np.float32(255)
         unit = np.zeros((height, width, 3), np.float32)
-        for square in tiling.tiles(height, width, tile):
-            value = view[square.rows, square.columns]
+        for part in tiling.tiles(height, width, tile):
+            value = view[part.rows, part.columns]
             odd = np.indices(value.shape).sum(axis=0) % 2 == 1
             answer = np.clip(4 * value - 2 + np.where(odd, 0.5, -0.5), -1, 1)
-            unit[square.rows, square.columns] += square.weight * answer
+            unit[part.rows, part.columns] += part.weight * answer
         np.testing.assert_allclose(unit, np.array(case["working_unit"]), atol=1e-5)
         larger = min(pixels.shape[:2]) > tile
         full = tiling.resample(tiling.sharpen(unit) if larger else unit, *pixels.shape[:2])
@@ -145,13 +145,13 @@ def test_model_as_the_readme_says() -> None:
     protected = protected.reshape(64, 64, 3)
     assert np.abs(delta).max() <= 1
     assert np.square(delta).mean() > 0.01
-    places = set()
+    phases = set()
     for i in range(64):
         for j in range(64):
             row, column = 8 * i + 3 * i % 8, 8 * j + (5 * j + i) % 8
-            places.add((row % 8, column % 8))
+            phases.add((row % 8, column % 8))
             step = np.rint(delta[i, j] * np.float32(document["levels"]))
             expected = np.clip(pixels[row, column] + step, 0, 255)
             assert (protected[i, j] == expected).all()
-    assert len(places) > 20  # within the cells, so that no phase of a shuffle is left out
+    assert len(phases) > 20  # within the cells, so that no phase of a shuffle is left out
     assert document["tolerance"]["fp32"]["delta_sqnr_db"] == 60

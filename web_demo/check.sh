@@ -33,5 +33,6 @@ npm run --silent style
 npm run --silent types
 npm run --silent test
 npm run --silent build
+npm run --silent deploy
 [ -n "$CHROMIUM" ] || skip "no chromium: the page was built, but never opened; set CHROMIUM"
 npm run --silent e2e

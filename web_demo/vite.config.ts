@@ -5,11 +5,12 @@ import { defineConfig } from "vitest/config";
 
 import { CONTENT_POLICY, HEADERS } from "./src/headers.ts";
 import { artefacts } from "./tools/artefacts.ts";
+import { deploy } from "./tools/deploy.ts";
 import { offline } from "./tools/offline.ts";
 
 const root = fileURLToPath(new URL(".", import.meta.url));
 
-export default defineConfig({
+export default defineConfig(({ mode }) => ({
   appType: "mpa", // what is missing is missing, not answered with the page
   base: "./", // works in any folder of any static host
   // The runtime starts its threads from a file of its own, not from the bundle that imports it.
@@ -17,6 +18,7 @@ export default defineConfig({
   plugins: [
     artefacts(root),
     offline(),
+    deploy(),
     {
       name: "rid-policy",
       apply: "build",
@@ -31,6 +33,7 @@ export default defineConfig({
   ],
   worker: { format: "es" },
   build: {
+    outDir: mode === "deploy" ? "deploy" : "dist",
     target: "es2022",
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
@@ -65,4 +68,4 @@ export default defineConfig({
       },
     ],
   },
-});
+}));

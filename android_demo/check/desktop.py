@@ -14,7 +14,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 HEIGHT, WIDTH = 1200, 900
-"""Larger than the working view, and two squares high."""
+"""Larger than the working view, and two tiles high."""
 EQUAL = 0.999
 MOST_IR_VERSION = 9
 _IR_VERSION_FIELD = 8
@@ -52,7 +52,7 @@ def make(target: Path) -> None:
 
 def compare(photo: Path, protected: Path, model: Path) -> int:
     """Hold Kotlin's result against rid_core's with the same model."""
-    from rid_core.protect import protect_photo
+    from rid_core.protection import protect_photo
     from rid_core.runtimes import load_runtime
 
     original = np.asarray(Image.open(photo).convert("RGB"))
@@ -68,10 +68,11 @@ def compare(photo: Path, protected: Path, model: Path) -> int:
 
 def results(file: Path) -> int:
     """What the benchmark wrote is what rid-bench reads."""
-    from rid_bench.results import load, measured
+    from rid_bench.portable.records import measured
+    from rid_bench.results import load
 
     (run,) = load(file)
-    names = [(cell["name"], cell.get("runtime"), cell.get("error")) for cell in run.cells]
+    names = [(cell.name, cell.runtime, cell.error) for cell in run.cells]
     print(*names, sep="\n")
     return int(len(measured(run.cells)) != 1 or len(run.cells) != 3)
 

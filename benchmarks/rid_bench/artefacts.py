@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from rid_bench.portable.records import Labels
 from rid_core.artifact import (
     FORMATS,
     ArtifactMetadata,
@@ -32,24 +32,19 @@ class Artefact:
     path: Path
     metadata: ArtifactMetadata
 
-    def labels(self) -> dict[str, Any]:
+    def labels(self) -> Labels:
         """What a result says of the file."""
-        return {
-            "name": self.metadata.preset,
-            "format": FORMATS[self.metadata.format],
-            "precision": self.metadata.precision,
-            "weights": self.metadata.weights,
-            "resolution": self.metadata.resolution,
-            "levels": self.metadata.levels,
-            "size_bytes": payload_size(self.path),
-            "file": self.path.name,
-        }
-
-    def about(self) -> dict[str, Any]:
-        """What a session has to know, as plain JSON values."""
-        about: dict[str, Any] = dataclasses.asdict(self.metadata)
-        wanted = ("format", "layout", "inputs", "outputs", "levels", "resolution")
-        return {key: about[key] for key in wanted}
+        about = self.metadata
+        return Labels(
+            about.preset,
+            FORMATS[about.format],
+            about.precision,
+            about.weights,
+            about.resolution,
+            about.levels,
+            payload_size(self.path),
+            self.path.name,
+        )
 
 
 def open_artefact(path: str | Path) -> Artefact:
@@ -84,18 +79,19 @@ class Checkpoint:
     weights: str
     resolution: int
 
-    def labels(self) -> dict[str, Any]:
+    def labels(self) -> Labels:
         """What a result says of the file."""
-        return {
-            "name": self.preset,
-            "format": "torch",
-            "precision": "fp32",
-            "weights": self.weights,
-            "resolution": self.resolution,
-            "levels": self.levels,
-            "size_bytes": payload_size(self.path),
-            "file": self.path.name,
-        }
+        size = payload_size(self.path)
+        return Labels(
+            self.preset,
+            "torch",
+            "fp32",
+            self.weights,
+            self.resolution,
+            self.levels,
+            size,
+            self.path.name,
+        )
 
 
 def open_checkpoint(path: str | Path, resolution: int = 512) -> Checkpoint:
@@ -114,7 +110,7 @@ def open_checkpoint(path: str | Path, resolution: int = 512) -> Checkpoint:
 
 
 def open_all(
-    paths: tuple[str | Path, ...] | list[str | Path], resolution: int = 512
+    paths: Sequence[str | Path], resolution: int = 512
 ) -> tuple[list[Artefact], list[Checkpoint]]:
     """Open files, folders of files, and bundled presets by name.
 

@@ -8,19 +8,28 @@ three go through its U-Net as well.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rid_bench.compare import LEAST
-from rid_bench.portable.timing import NOISY, STARVED, doubt
-from rid_bench.results import Row, label, measured
+from rid_bench.portable.records import (
+    NOISY,
+    STARVED,
+    Cell,
+    Measured,
+    Scaled,
+    label,
+    measured,
+)
+from rid_bench.portable.worker import Job
 from rid_core.errors import RidError
 
 PAPER_SECONDS = 1.0
 """What the paper claims for its network on a CPU (abstract of arXiv 2412.09844: 1.1 s)."""
 PGD_STEPS = 2
 """Steps in one timed repetition."""
+_RANDOM = "random, of TAESD's shape"
+_PAPER = "the paper's network, random weights"
 
 
 @dataclass(frozen=True)
@@ -63,15 +72,15 @@ PEERS = (
 )
 
 
-def cells(
+def jobs(
     photo: str,
     threads: Sequence[int],
     *,
     onnx: bool = False,
     surrogate: str = "",
-    config: dict[str, Any] | None = None,
-) -> list[dict[str, Any]]:
-    """Cells for the paper's network and for steps of PGD.
+    config: Mapping[str, int] | None = None,
+) -> list[Job]:
+    """Jobs for the paper's network and for steps of PGD.
 
     Args:
         photo: an ``.npy`` file, uint8 RGB [512, 512, 3].
@@ -80,70 +89,58 @@ def cells(
         surrogate: encoder of a tiny autoencoder; empty for one of TAESD's shape, random weights.
         config: fields of the paper's network that differ (for tests).
     """
-    about = {"resolution": 512, "config": config or {}}
-    if config and "image_size" in config:
-        about["resolution"] = config["image_size"]
+    config = dict(config or {})
+    options = {"side": config.get("image_size", 512), "config": config}
+    kinds = [("RandomNetwork", "torch"), *([("RandomOnnx", "ONNX")] if onnx else [])]
+    encoder = f"an encoder ({surrogate or _RANDOM})"
     made = []
     for count in threads:
-        common = {"threads": count, "photo": photo, "rounds": 4}
-        networks = [("rid_bench.sessions:RandomSession", "torch")]
-        if onnx:
-            networks.append(("rid_bench.sessions:RandomOnnxSession", "ONNX"))
-        for opener, kind in networks:
-            labels = {"peer": "network", "name": "rid-dit", "format": kind, "precision": "fp32"}
-            made.append(
-                common | {"opener": opener, "path": "rid-dit", "about": about, "labels": labels}
-            )
-        labels = {"peer": "pgd", "name": "PGD", "surrogate": surrogate or "random, TAESD's shape"}
-        made.append(
-            common
-            | {
-                "opener": "rid_bench.sessions:PgdSession",
-                "path": surrogate,
-                "about": {"resolution": about["resolution"], "steps": PGD_STEPS},
-                "labels": labels,
-            }
-        )
+        for kind, form in kinds:
+            cell = Cell("rid-dit", form, "fp32", threads=count, note=_PAPER)
+            made.append(Job(f"rid_bench.peers:{kind}", cell, photo, "rid-dit", 4, options))
+        cell = Cell("PGD", threads=count, note=encoder)
+        steps = {"steps": PGD_STEPS}
+        made.append(Job("rid_bench.peers:Pgd", cell, photo, surrogate, 4, steps))
     return made
 
 
-def rows(results: Sequence[Row]) -> list[Row]:
-    """Peers' rows out of the results of :func:`cells`: seconds per photo, scaled ones saying so."""
-    found: list[Row] = []
+def rows(results: Sequence[Cell]) -> list[Cell]:
+    """Peers out of the results of :func:`jobs`: seconds per photo, scaled ones saying so."""
+    found: list[Cell] = []
     for result in results:
-        common: Row = {"threads": result["threads"], "error": result.get("error")}
-        if result["peer"] == "network":
-            row = {key: value for key, value in result.items() if key != "peer"}
-            found.append(row | {"scaled": None, "note": "the paper's network, random weights"})
+        if result.name != "PGD":
+            found.append(result)
             continue
-        timed = result.get("network")
         for peer in PEERS:
-            row = common | {"name": peer.name, "runtime": result.get("runtime")}
-            if timed:
-                share = peer.steps / PGD_STEPS
-                row["total"] = {
-                    key: timed[key] * share for key in ("minimum", "median", "p90", "p99", "mean")
-                } | {"count": timed["count"], "spread": timed["spread"]}
-            row["scaled"] = {"timed_steps": PGD_STEPS, "steps": peer.steps}
-            row["source"] = peer.source
-            row["note"] = (
-                f"at least: {PGD_STEPS} steps timed on an encoder ({result['surrogate']}), scaled "
-                f"to {peer.steps}; left out: {peer.left_out}"
+            note = (
+                f"at least: {PGD_STEPS} steps timed on {result.note}, scaled to {peer.steps}; "
+                f"left out: {peer.left_out}"
             )
+            row = Cell(
+                peer.name,
+                threads=result.threads,
+                error=result.error,
+                runtime=result.runtime,
+                note=note,
+                scaled=Scaled(PGD_STEPS, peer.steps),
+                source=peer.source,
+            )
+            if isinstance(result, Measured):
+                row = Measured(**vars(row), total=result.alone.scaled(peer.steps / PGD_STEPS))
             found.append(row)
     return found
 
 
-def base_of(cells: Sequence[Row], name: str, threads: int) -> Row | None:
+def base_of(cells: Sequence[Cell], name: str, threads: int) -> Measured | None:
     """The fp32 cell of a defender that others are compared with: LiteRT's, else the fastest."""
     fit = [
         cell
         for cell in measured(cells)
-        if cell["name"] == name and cell["threads"] == threads and cell.get("precision") == "fp32"
+        if (cell.name, cell.threads, cell.precision) == (name, threads, "fp32")
     ]
-    usual = [cell for cell in fit if cell.get("kernels") in (None, "xnnpack")]
-    apps = [cell for cell in usual if cell["format"] == "TFLite"]
-    return min(apps or usual, key=lambda cell: float(cell["total"]["median"]), default=None)
+    usual = [cell for cell in fit if cell.kernels == "xnnpack"]
+    apps = [cell for cell in usual if cell.format == "TFLite"]
+    return min(apps or usual, key=lambda cell: cell.total.median, default=None)
 
 
 @dataclass(frozen=True)
@@ -176,67 +173,59 @@ def parse_ratio(text: str) -> tuple[str | None, float]:
     return name or None, ratio
 
 
-def gate_latency(cells: Sequence[Row], bound: float) -> list[Verdict]:
+def gate_latency(cells: Sequence[Cell], bound: float) -> list[Verdict]:
     """Hold every measured cell, pre- and post-processing included, to ``bound`` seconds."""
     return [_judge(label(cell), _interval(cell), bound, "s") for cell in measured(cells)]
 
 
-def gate_ratio(cells: Sequence[Row], peers: Sequence[Row], given: Sequence[str]) -> list[Verdict]:
+def gate_ratio(cells: Sequence[Cell], peers: Sequence[Cell], given: Sequence[str]) -> list[Verdict]:
     """Hold cells to a share of the time of the paper's network in torch, same threads, same run.
 
     Raises:
         RidError: a ratio that is none, or the paper's network was not measured.
     """
+    paper = {
+        peer.threads: peer
+        for peer in measured(peers)
+        if (peer.name, peer.format) == ("rid-dit", "torch")
+    }
     verdicts = []
     for text in given:
         name, bound = parse_ratio(text)
-        chosen = [cell for cell in measured(cells) if name in (None, cell["name"])]
+        chosen = [cell for cell in measured(cells) if name in (None, cell.name)]
         if not chosen:
             raise RidError(f"--max-ratio {text}: no {name or 'defender'} was measured")
         for cell in chosen:
-            slow = next(
-                (
-                    peer
-                    for peer in measured(peers)
-                    if peer["name"] == "rid-dit"
-                    and peer["format"] == "torch"
-                    and peer["threads"] == cell["threads"]
-                ),
-                None,
-            )
-            if slow is None:
+            if cell.threads not in paper:
                 raise RidError("--max-ratio needs the paper's network: leave --no-peers away")
-            ours, theirs = _interval(cell), _interval(slow)
+            ours, theirs = _interval(cell), _interval(paper[cell.threads])
             most = ours[2] / theirs[0] if theirs[0] else float("inf")
             ratio = (ours[0] / theirs[2], ours[1] / theirs[1], most)
             verdicts.append(_judge(f"{label(cell)} to rid-dit in torch", ratio, bound, "x"))
     return verdicts
 
 
-def gate_int8(cells: Sequence[Row]) -> list[Verdict]:
+def gate_int8(cells: Sequence[Cell]) -> list[Verdict]:
     """Hold int8 in LiteRT to the time of float32 in it, network alone, plus :data:`LEAST`.
 
     Raises:
         RidError: there is no such pair of cells.
     """
-    keys = ("name", "resolution", "kernels", "threads")
-    found = {
-        (cell["precision"], *(cell.get(key) for key in keys)): cell
-        for cell in measured(cells)
-        if cell.get("runtime_key") == "litert"
-    }
+    fit = [cell for cell in measured(cells) if cell.runtime_key == "litert"]
+    found = {(c.precision, c.name, c.resolution, c.kernels, c.threads): c for c in fit}
     pairs = [
-        (cell, found["fp32", *rest])
-        for (precision, *rest), cell in found.items()
-        if precision == "int8" and ("fp32", *rest) in found
+        (cell, plain)
+        for cell in fit
+        if cell.precision == "int8"
+        and (plain := found.get(("fp32", cell.name, cell.resolution, cell.kernels, cell.threads)))
     ]
     if not pairs:
         raise RidError("--int8-no-slower needs a network as fp32 and as int8, both in LiteRT")
     verdicts = []
     for ours, plain in pairs:
         text = f"{label(ours)} to fp32"
-        ratio = ours["network"]["median"] / plain["network"]["median"]
-        why = doubt(ours) or doubt(plain)
+        ratio = ours.alone.median / plain.alone.median
+        why = ours.doubt or plain.doubt
         if why:
             verdicts.append(Verdict(None, f"{text}: {ratio:.3g} x, but {why}"))
         else:
@@ -244,15 +233,14 @@ def gate_int8(cells: Sequence[Row]) -> list[Verdict]:
     return verdicts
 
 
-def _interval(cell: Row) -> tuple[float, float, float]:
+def _interval(cell: Measured) -> tuple[float, float, float]:
     """Lowest, middle and highest value that the samples allow; one point if there is no doubt."""
-    total = cell["total"]
-    middle = float(total["median"])
-    if doubt(cell) is None:
-        return middle, middle, middle
+    total = cell.total
+    if cell.doubt is None:
+        return total.median, total.median, total.median
     # What shared its cores could be faster by any amount; what only varied, as fast as its fastest.
-    starved = total["spread"] <= NOISY or (cell.get("cpu_share") or 1) < STARVED
-    return 0.0 if starved else float(total["minimum"]), middle, float(total["p90"])
+    starved = total.spread <= NOISY or (cell.cpu_share or 1) < STARVED
+    return 0.0 if starved else total.minimum, total.median, total.p90
 
 
 def _judge(what: str, found: tuple[float, float, float], bound: float, unit: str) -> Verdict:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from rid_bench.portable.timing import doubt, percentile
-from rid_bench.results import Row, Run, label, measured
+from rid_bench.portable.records import Measured, Run, label, measured
+from rid_bench.portable.timing import percentile
 
 LEAST = 0.05
 """Differences up to this are never called slower, however quiet the machine."""
@@ -77,17 +77,15 @@ def compare(old: Sequence[Run], new: Sequence[Run]) -> Comparison:
     from minute to minute. Three standard errors of the difference, and at least :data:`LEAST`.
     """
     before, after = _index(old), _index(new)
-    machines = [
-        {(run.machine["cpu"], run.machine.get("cores")) for run in side} for side in (old, new)
-    ]
+    machines = [{(run.machine.cpu, run.machine.cores) for run in side} for side in (old, new)]
     warnings = []
     if machines[0] != machines[1]:
         names = [", ".join(sorted(f"{cpu} with {n} cores" for cpu, n in side)) for side in machines]
         warnings.append(f"different machines: {names[0]} before, {names[1]} after")
         single = len(old) == len(new) == 1
         if single:  # then it is clear at least which belongs to which
-            before = {key[1:]: cell for key, cell in before.items()}
-            after = {key[1:]: cell for key, cell in after.items()}
+            before = {("", *key[1:]): cell for key, cell in before.items()}
+            after = {("", *key[1:]): cell for key, cell in after.items()}
     changes = [_change(before[key], after[key]) for key in before if key in after]
     return Comparison(
         tuple(changes),
@@ -97,23 +95,22 @@ def compare(old: Sequence[Run], new: Sequence[Run]) -> Comparison:
     )
 
 
-def _index(runs: Sequence[Run]) -> dict[tuple[object, ...], Row]:
+def _index(runs: Sequence[Run]) -> dict[tuple[object, ...], Measured]:
     return {
-        (run.machine["cpu"], *(cell.get(key) for key in _KEYS)): cell
+        (run.machine.cpu, *(getattr(cell, key) for key in _KEYS)): cell
         for run in runs
         for cell in measured(run.cells)
     }
 
 
-def _change(old: Row, new: Row) -> Change:
-    errors = [_standard_error(cell["rounds"]) for cell in (old, new)]
-    why = [doubt(cell) for cell in (old, new)]
+def _change(old: Measured, new: Measured) -> Change:
+    errors = [_standard_error(cell.rounds) for cell in (old, new)]
     return Change(
         label(new),
-        median(old["rounds"]),
-        median(new["rounds"]),
+        median(old.rounds),
+        median(new.rounds),
         max(LEAST, 3 * (errors[0] ** 2 + errors[1] ** 2) ** 0.5),
-        why[0] or why[1],
+        old.doubt or new.doubt,
     )
 
 
@@ -127,23 +124,3 @@ def _standard_error(rounds: Sequence[float]) -> float:
     deviation = (percentile(ordered, 0.75) - percentile(ordered, 0.25)) / 1.35
     middle = median(ordered)
     return float(1.25 * deviation / len(ordered) ** 0.5 / middle) if middle else 0.0
-
-
-def table(comparison: Comparison) -> str:
-    """For the terminal."""
-    lines = [f"note: {warning}" for warning in comparison.warnings]
-    for change in comparison.changes:
-        word = "same"
-        if change.doubt:
-            word = f"cannot tell: {change.doubt}"
-        elif change.slower:
-            word = "SLOWER"
-        elif change.faster:
-            word = "faster"
-        lines.append(
-            f"{change.label}: {change.before * 1000:.3f} -> {change.after * 1000:.3f} ms "
-            f"({change.relative:+.1%}, noise {change.margin:.1%}): {word}"
-        )
-    lines += [f"{name}: not measured any more" for name in comparison.missing]
-    lines += [f"{name}: new" for name in comparison.new]
-    return "\n".join(lines)

@@ -12,15 +12,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rid_bench.portable import machine
-from rid_bench.portable.timing import percentile
-from rid_bench.results import Row
+from rid_bench.portable.records import MeasuredPhoto, Photo
+from rid_bench.results import read
 from rid_core.errors import RidError
+
+if TYPE_CHECKING:
+    from rid_core.runtimes import Runtime
 
 STEPS = ("decode", "scale", "network", "apply", "encode")
 """JPEG to pixels; scaling and tiling; the network; enlarging, adding, verifying; pixels to JPEG."""
@@ -29,24 +34,32 @@ STEPS = ("decode", "scale", "network", "apply", "encode")
 class _Timed:
     """A runtime that adds up the time its network takes."""
 
-    def __init__(self, runtime: Any) -> None:
+    def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self.name, self.preset, self.levels = runtime.name, runtime.preset, runtime.levels
+        self.stride, self.fixed_size = runtime.stride, runtime.fixed_size
         self.seconds = 0.0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._runtime, name)
 
     def perturb(self, image: np.ndarray) -> np.ndarray:
         """See :class:`rid_core.runtimes.base.Runtime`."""
         begin = time.perf_counter()
-        unit: np.ndarray = self._runtime.perturb(image)
+        unit = self._runtime.perturb(image)
         self.seconds += time.perf_counter() - begin
         return unit
 
 
+@dataclass(frozen=True)
+class _Request:
+    model: str
+    megapixels: float
+    threads: int
+    repeats: int
+    folder: str
+
+
 def measure(
     model: str | Path, megapixels: Sequence[float], *, threads: int, repeats: int = 3
-) -> list[Row]:
+) -> list[Photo]:
     """Protect JPEGs of these sizes with ``model``; one row per size, errors as rows.
 
     Args:
@@ -55,50 +68,43 @@ def measure(
         threads: of the network; the other steps have one.
         repeats: of each size; medians are reported.
     """
-    rows: list[Row] = []
+    rows: list[Photo] = []
     with tempfile.TemporaryDirectory() as folder:
         for size in megapixels:
-            request = {
-                "model": str(model),
-                "megapixels": size,
-                "threads": threads,
-                "repeats": repeats,
-                "folder": folder,
-            }
+            request = _Request(str(model), size, threads, repeats, folder)
             environment = os.environ | {
                 "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
                 "OMP_NUM_THREADS": str(threads),
             }
-            command = [sys.executable, "-m", "rid_bench.endtoend", json.dumps(request)]
+            command = [sys.executable, "-m", "rid_bench.endtoend", json.dumps(vars(request))]
             done = subprocess.run(
                 command, capture_output=True, text=True, env=environment, check=False
             )
-            row: Row = {"model": Path(model).name, "megapixels": size, "threads": threads}
             if done.returncode == 0:
-                row |= json.loads(done.stdout.splitlines()[-1]) | {"error": None}
+                rows.append(read(Photo, json.loads(done.stdout.splitlines()[-1])))
             else:
                 lines = done.stderr.strip().splitlines()
-                row["error"] = lines[-1] if lines else f"ended with {done.returncode}"
-            rows.append(row)
+                reason = lines[-1] if lines else f"ended with {done.returncode}"
+                rows.append(Photo(Path(model).name, size, threads, reason))
     return rows
 
 
-def _child(request: dict[str, Any]) -> Row:
+def _child(request: _Request) -> MeasuredPhoto:
     from rid_bench.photos import synthetic_jpeg
     from rid_core.image import io as photo
-    from rid_core.protect import protect_file, working_perturbation
+    from rid_core.protection import protect_file, working_perturbation
     from rid_core.runtimes import load_runtime
 
-    folder = Path(request["folder"])
+    folder = Path(request.folder)
     source, target = folder / "photo.jpg", folder / "protected.jpg"
-    width, height = synthetic_jpeg(source, request["megapixels"])
-    timed = _Timed(load_runtime(request["model"], threads=request["threads"]))
+    width, height = synthetic_jpeg(source, request.megapixels)
+    timed = _Timed(load_runtime(request.model, threads=request.threads))
     timed.perturb(np.zeros((512, 512, 3), np.float32))  # the first run is slower, and no photo's
     machine.reset_memory_peak()
     baseline = machine.memory_now()
     samples: dict[str, list[float]] = {step: [] for step in (*STEPS, "total")}
     peak: int | None = None
-    for _ in range(request["repeats"]):
+    for _ in range(request.repeats):
         timed.seconds = 0.0
         total = protect_file(source, target, timed).seconds
         network = timed.seconds
@@ -114,50 +120,68 @@ def _child(request: dict[str, Any]) -> Row:
         photo.save(protected, folder / "again.jpg")
         encode = time.perf_counter() - begin_save
         decode = decoded - begin
-        parts = (decode, scale, network, 0.0, encode)
         # What is left of the whole is enlarging the perturbation, adding it and verifying.
-        parts = (decode, scale, network, max(0.0, total - sum(parts)), encode)
-        for step, seconds in zip((*STEPS, "total"), (*parts, total), strict=True):
+        rest = max(0.0, total - (decode + scale + network + encode))
+        for step, seconds in zip(
+            (*STEPS, "total"), (decode, scale, network, rest, encode, total), strict=True
+        ):
             samples[step].append(seconds)
-    middle = {step: percentile(sorted(values), 0.5) for step, values in samples.items()}
-    return middle | {
-        "width": width,
-        "height": height,
-        "runtime": timed.name,
-        "preset": timed.preset,
-        "spread": (max(samples["total"]) - min(samples["total"])) / middle["total"],
-        "seconds_per_megapixel": middle["total"] / (width * height / 1e6),
-        "memory_bytes": None if peak is None or baseline is None else max(0, peak - baseline),
-    }
+    medians = {step: median(values) for step, values in samples.items()}
+    whole = medians["total"]
+    return MeasuredPhoto(
+        Path(request.model).name,
+        request.megapixels,
+        request.threads,
+        total=whole,
+        decode=medians["decode"],
+        scale=medians["scale"],
+        network=medians["network"],
+        apply=medians["apply"],
+        encode=medians["encode"],
+        width=width,
+        height=height,
+        runtime=timed.name,
+        preset=timed.preset,
+        spread=(max(samples["total"]) - min(samples["total"])) / whole,
+        seconds_per_megapixel=whole / (width * height / 1e6),
+        memory_bytes=None if peak is None or baseline is None else max(0, peak - baseline),
+    )
 
 
-def linearity(rows: Sequence[Row]) -> dict[str, float] | None:
-    """How far the cost is from ``fixed + per_megapixel * size``.
+@dataclass(frozen=True)
+class Line:
+    """The cost of a photo as a line over its size.
+
+    Attributes:
+        fixed: seconds at no pixels.
+        per_megapixel: seconds.
+        deviation: the largest relative distance of a photo from the line.
+    """
+
+    fixed: float
+    per_megapixel: float
+    deviation: float
+
+
+def linearity(rows: Sequence[Photo]) -> Line | None:
+    """How far the cost is from ``fixed + per_megapixel * size``; None with under three sizes.
 
     The line is fitted in relative terms, so that a small photo weighs as much as a large one.
-
-    Returns:
-        ``fixed`` and ``per_megapixel`` in seconds, and ``deviation``, the largest relative distance
-        from the line; None with fewer than three sizes, where nothing could be told.
     """
-    good = [row for row in rows if not row.get("error")]
+    good = [row for row in rows if isinstance(row, MeasuredPhoto)]
     if len(good) < 3:
         return None
-    size = np.array([row["width"] * row["height"] / 1e6 for row in good])
-    total = np.array([row["total"] for row in good])
+    size = np.array([row.width * row.height / 1e6 for row in good])
+    total = np.array([row.total for row in good])
     columns = np.stack([np.ones_like(size), size], axis=1) / total[:, None]
     (fixed, slope), *_ = np.linalg.lstsq(columns, np.ones_like(total), rcond=None)
     deviation = np.abs((fixed + slope * size) / total - 1).max()
-    return {
-        "fixed": float(fixed),
-        "per_megapixel": float(slope),
-        "deviation": float(deviation),
-    }
+    return Line(float(fixed), float(slope), float(deviation))
 
 
 if __name__ == "__main__":
     try:
-        print(json.dumps(_child(json.loads(sys.argv[1]))))
+        print(json.dumps(asdict(_child(_Request(**json.loads(sys.argv[1]))))))
     except RidError as error:
         print(error, file=sys.stderr)
         sys.exit(1)

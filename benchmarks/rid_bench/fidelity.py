@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rid_bench.artefacts import Artefact
-from rid_bench.portable.board import judge
+from rid_bench.portable.records import Bound, Fidelity, Figures, judge
 from rid_bench.reference import Reference, find
-from rid_bench.results import Row
 from rid_core.budget import Budget, verify
 from rid_core.errors import RidError
-from rid_export.parity import FIDELITY, SQNR_LIMIT, compare, worst_of
+from rid_core.fidelity import SQNR_LIMIT, compare
+from rid_export.parity import FIDELITY, worst_of
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +31,7 @@ def measure(
     references: Sequence[Reference],
     surrogate: Surrogate | None = None,
     notify: Callable[[str], None] = lambda _: None,
-) -> list[Row]:
+) -> list[Fidelity]:
     """One row per artefact.
 
     Args:
@@ -39,11 +39,6 @@ def measure(
         references: one per checkpoint.
         surrogate: to measure how much of the latent shift is retained; nothing if None.
         notify: called with a line per artefact.
-
-    Returns:
-        Rows with ``images`` (figures of each photo), ``worst`` and ``mean`` (over the photos),
-        ``gate`` (what breaks the export gate's bounds, or None) and ``error`` (why it could not be
-        run here, or None).
 
     Raises:
         RidError: an artefact of other weights than the references, or of another size.
@@ -53,21 +48,12 @@ def measure(
     rows = []
     for artefact, reference in pairs:
         notify(f"running {artefact.path.name}")
-        row: Row = artefact.labels() | {
-            "error": None,
-            "gate": None,
-            "reference": reference.device,
-            "floor": reference.floor,
-            "images": [],
-        }
-        rows.append(row)
+        row = Fidelity(**vars(artefact.labels()), reference=reference.device, floor=reference.floor)
         try:
-            _fill(row, artefact, reference, encode)
+            row = _filled(row, artefact, reference, encode)
         except RidError as error:
-            row["error"] = str(error)
-            continue
-        bounds = [dataclasses.asdict(bound) for bound in FIDELITY[artefact.metadata.precision]]
-        row["gate"] = judge(row, bounds)
+            row = replace(row, error=str(error))
+        rows.append(row)
     return rows
 
 
@@ -87,22 +73,30 @@ def encoder(surrogate: Surrogate) -> Encode:
     return encode
 
 
-def _fill(row: Row, artefact: Artefact, reference: Reference, encode: Encode | None) -> None:
+def _filled(
+    row: Fidelity, artefact: Artefact, reference: Reference, encode: Encode | None
+) -> Fidelity:
     from rid_core.output import suppress_output
-    from rid_export.opening import open_any
+    from rid_export.loading import load_any
 
     with suppress_output():
-        runner = open_any(artefact.path).runner
-    row["runtime"] = runner.name
+        runtime = load_any(artefact.path).runner
+    images = []
     for name, image, truth in zip(reference.names, reference.images, reference.deltas, strict=True):
-        delta = runner.run(image.astype(np.float32) / np.float32(255))["delta"]
+        delta = runtime.run(image)["delta"]
         if not np.isfinite(delta).all():
             raise RidError(f"{artefact.path}: its perturbation is not finite")
-        figures = image_figures(image, truth, delta, reference.levels, encode)
-        row["images"].append({"photo": name} | figures)
-    names = [key for key in row["images"][0] if key != "photo"]
-    row["worst"] = worst_of([{key: image[key] for key in names} for image in row["images"]])
-    row["mean"] = {key: float(np.mean([i[key] for i in row["images"]])) for key in names}
+        images.append(image_figures(image, truth, delta, reference.levels, encode, name))
+    numbers = [image.numbers() for image in images]
+    bounds = [Bound(**vars(bound)) for bound in FIDELITY[artefact.metadata.precision]]
+    return replace(
+        row,
+        runtime=runtime.name,
+        images=tuple(images),
+        worst=Figures.of(worst_of(numbers)),
+        mean=Figures.of({n: float(np.mean([row[n] for row in numbers])) for n in numbers[0]}),
+        gate=judge(images, bounds),
+    )
 
 
 def image_figures(
@@ -111,7 +105,8 @@ def image_figures(
     delta: np.ndarray,
     levels: int,
     encode: Encode | None = None,
-) -> dict[str, float]:
+    name: str = "",
+) -> Figures:
     """Figures of one photo.
 
     Args:
@@ -120,28 +115,23 @@ def image_figures(
         delta: the artefact's.
         levels: the bound.
         encode: gives the surrogate's latent of an 8-bit picture; no shift is measured if None.
-
-    Returns:
-        Statistics of delta against the reference's; ``psnr_db`` and ``ssim`` of the protected photo
-        against the one the reference gives, in 8 bits (200 dB for equal); ``photo_psnr_db`` and
-        ``photo_ssim`` of it against the photo itself, which says how visible it is;
-        ``change_levels``, at most the bound; ``retained_shift``, the shift of the surrogate's
-        latent as a share of the reference's.
+        name: of the photo.
     """
     budget = Budget(levels)
     wanted, got = budget.apply_uint8(image, truth), budget.apply_uint8(image, delta)
-    figures = dataclasses.asdict(compare(truth, delta, 1 / levels))
     against_photo = verify(image, got, levels)
-    figures |= {
-        "psnr_db": min(verify(wanted, got, 255).psnr, SQNR_LIMIT),
-        "ssim": ssim(wanted, got),
-        "photo_psnr_db": min(against_photo.psnr, SQNR_LIMIT),
-        "photo_ssim": ssim(image, got),
-        "change_levels": float(against_photo.max_levels),
-    }
-    if encode is not None:
-        figures["retained_shift"] = _retained(encode(image), encode(wanted), encode(got))
-    return figures
+    return Figures(
+        **vars(compare(truth, delta, 1 / levels)),
+        photo=name,
+        psnr_db=min(verify(wanted, got, 255).psnr, SQNR_LIMIT),
+        ssim=ssim(wanted, got),
+        photo_psnr_db=min(against_photo.psnr, SQNR_LIMIT),
+        photo_ssim=ssim(image, got),
+        change_levels=float(against_photo.max_levels),
+        retained_shift=(
+            _retained(encode(image), encode(wanted), encode(got)) if encode is not None else None
+        ),
+    )
 
 
 def ssim(one: np.ndarray, other: np.ndarray) -> float:
@@ -152,7 +142,7 @@ def ssim(one: np.ndarray, other: np.ndarray) -> float:
     return float(found.mean().item())
 
 
-def _batch(image: np.ndarray) -> Any:
+def _batch(image: np.ndarray) -> torch.Tensor:
     import torch
 
     return torch.from_numpy(image.astype(np.float32) / 255).permute(2, 0, 1)[None]

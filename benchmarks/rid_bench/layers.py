@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rid_bench.portable.records import Operator
 from rid_core.errors import MissingExtraError
 
 _BYTES = {0: 4, 1: 2, 2: 4, 3: 1, 4: 8, 6: 1, 7: 2, 9: 1, 17: 0.5}
 """Bytes per value by TFLite's TensorType."""
 
 
-@dataclass(frozen=True)
-class Layer:
-    """One operator.
+def tflite_layers(path: str | Path) -> list[Operator]:
+    """The operators of the main graph, in order of execution, with no seconds yet.
 
-    Attributes:
-        kind: TFLite's name of it, such as ``CONV_2D``.
-        name: for people, such as ``Conv 1x1, 88 -> 176, 64 x 64``.
-        multiply_adds: of convolutions and matrix products; 0 for the others.
-        bytes: of inputs, weights and outputs together: the least traffic if nothing stays in cache.
-    """
-
-    kind: str
-    name: str
-    multiply_adds: int
-    bytes: int
-
-
-def tflite_layers(path: str | Path) -> list[Layer]:
-    """The operators of the main graph, in order of execution.
+    Bytes are the least traffic if nothing stays in cache.
 
     Raises:
         MissingExtraError: LiteRT's schema is not installed.
@@ -54,9 +39,10 @@ def tflite_layers(path: str | Path) -> list[Layer]:
         inputs = [graph.tensors[i] for i in operator.inputs if i >= 0]
         outputs = [graph.tensors[i] for i in operator.outputs if i >= 0]
         layers.append(
-            Layer(
+            Operator(
                 kind,
                 _name(kind, inputs, outputs),
+                0.0,
                 _multiply_adds(kind, inputs, outputs),
                 sum(_size(tensor) for tensor in (*inputs, *outputs)),
             )
@@ -104,4 +90,4 @@ def _name(kind: str, inputs: list[Any], outputs: list[Any]) -> str:
 
 def multiply_adds(path: str | Path) -> int:
     """Of the whole file."""
-    return sum(layer.multiply_adds for layer in tflite_layers(path))
+    return sum(layer.multiply_adds or 0 for layer in tflite_layers(path))

@@ -20,6 +20,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from rid_bench.portable.records import Operator
+
 _CPU = 1
 _LINE = re.compile(r"^\s*(\S.*?)\s{2,}[\d.]+\s+[\d.]+\s+([\d.]+)\s+[\d.]+%.*\]:(\d+)\s*$")
 _POINTER = ctypes.c_void_p
@@ -72,8 +74,8 @@ class _Library:
         self("AddOpaqueOptions", options, made)
 
 
-def profile(path: str, threads: int, runs: int) -> list[dict[str, Any]]:
-    """Operators in order of execution: ``kind`` (the kernel) and ``seconds`` (median of the runs).
+def profile(path: str, threads: int, runs: int) -> list[Operator]:
+    """Operators in order of execution, by kernel; seconds are medians of the runs.
 
     Raises:
         RuntimeError: this LiteRT has no such interface, or refuses the file.
@@ -136,7 +138,7 @@ def profile(path: str, threads: int, runs: int) -> list[dict[str, Any]]:
     first = [kind for kind, _ in found[0]]
     same = [one for one in found if [kind for kind, _ in one] == first]
     return [
-        {"kind": kind, "seconds": median(one[index][1] for one in same)}
+        Operator(kind, kind, median(one[index][1] for one in same))
         for index, kind in enumerate(first)
     ]
 
@@ -161,7 +163,8 @@ def parse_summary(text: str) -> list[tuple[str, float]]:
 
 if __name__ == "__main__":
     try:
-        print(json.dumps(profile(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))
+        found = profile(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+        print(json.dumps([vars(operator) for operator in found]))
     except RuntimeError as problem:
         print(problem, file=sys.stderr)
         sys.exit(1)

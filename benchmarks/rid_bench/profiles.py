@@ -9,13 +9,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from rid_bench.artefacts import Artefact
-from rid_bench.layers import Layer, tflite_layers
-from rid_bench.results import Row
+from rid_bench.layers import tflite_layers
+from rid_bench.portable.records import Operator, Profile
 
 _RUNS = 20
 _TIMEOUT = 180
@@ -33,19 +34,13 @@ _KINDS = {
 """How XNNPACK calls what TFLite calls otherwise; a 1x1 convolution becomes "Fully Connected"."""
 
 
-def profile(artefact: Artefact, threads: int, runs: int = _RUNS) -> Row:
-    """Profile one artefact in the runtime of its format.
-
-    Returns:
-        A row with ``layers`` (each ``name``, ``kind``, ``seconds``, ``multiply_adds``, ``bytes``,
-        the last two null where they could not be told) and ``slowest``, or ``error``.
-    """
-    row: Row = artefact.labels() | {"threads": threads, "error": None, "layers": []}
+def profile(artefact: Artefact, threads: int, runs: int = _RUNS) -> Profile:
+    """Profile one artefact in the runtime of its format; what goes wrong is the row's error."""
+    row = Profile(**vars(artefact.labels()), threads=threads)
     kind = artefact.metadata.format
     programs = {"tflite": "rid_bench.litert_profile", "onnx": "rid_bench.profiles"}
     if kind not in programs:
-        row["error"] = f"there is no profiler for {row['format']} here"
-        return row
+        return replace(row, error=f"there is no profiler for {row.format} here")
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
         "OMP_NUM_THREADS": str(threads),
@@ -61,53 +56,42 @@ def profile(artefact: Artefact, threads: int, runs: int = _RUNS) -> Row:
             timeout=_TIMEOUT,
         )
     except subprocess.TimeoutExpired:
-        row["error"] = f"the profiler took more than {_TIMEOUT} s"
-        return row
+        return replace(row, error=f"the profiler took more than {_TIMEOUT} s")
     if done.returncode:
         lines = done.stderr.strip().splitlines()
-        row["error"] = lines[-1] if lines else f"the profiler ended with {done.returncode}"
-        return row
-    events = json.loads(done.stdout.splitlines()[-1])
+        return replace(
+            row, error=lines[-1] if lines else f"the profiler ended with {done.returncode}"
+        )
+    found = [Operator(**event) for event in json.loads(done.stdout.splitlines()[-1])]
     if kind == "tflite":
-        events = attach(events, tflite_layers(artefact.path))
-    row["layers"] = events
-    row["slowest"] = slowest(events)
-    return row
+        found = attach(found, tflite_layers(artefact.path))
+    return replace(row, layers=tuple(found), slowest=tuple(slowest(found)))
 
 
-def slowest(layers: Sequence[Row], count: int = 3) -> list[str]:
+def slowest(layers: Sequence[Operator], count: int = 3) -> list[str]:
     """``name: share of the whole`` of the operators that take the longest."""
-    whole = sum(layer["seconds"] for layer in layers) or 1.0
-    ranked = sorted(layers, key=lambda layer: -layer["seconds"])[:count]
-    return [f"{layer['name']}: {layer['seconds'] / whole:.0%}" for layer in ranked]
+    whole = sum(layer.seconds for layer in layers) or 1.0
+    ranked = sorted(layers, key=lambda layer: -layer.seconds)[:count]
+    return [f"{layer.name}: {layer.seconds / whole:.0%}" for layer in ranked]
 
 
-def attach(events: Sequence[Row], layers: Sequence[Layer]) -> list[Row]:
+def attach(events: Sequence[Operator], layers: Sequence[Operator]) -> list[Operator]:
     """Tell each kernel that ran which operator of the file it is.
 
     A delegate keeps the order but drops, fuses and splits operators, so the n-th event of a kind is
     the n-th operator of the same kind; where the counts differ, nothing is claimed for that kind.
     """
-    queues: dict[tuple[str, ...], list[Layer]] = {}
-    counts: dict[tuple[str, ...], int] = {}
-    groups = [_group(event["kind"]) for event in events]
-    for group in groups:
-        if group:
-            counts[group] = counts.get(group, 0) + 1
-            queues.setdefault(group, [layer for layer in layers if layer.kind in group])
-    positions = dict.fromkeys(queues, 0)
+    groups = [_group(event.kind) for event in events]
+    waiting = {
+        group: iter(fit)
+        for group in set(groups) - {None}
+        if len(fit := [each for each in layers if each.kind in (group or ())])
+        == groups.count(group)
+    }
     rows = []
     for event, group in zip(events, groups, strict=True):
-        row: Row = dict(event) | {"name": event["kind"], "multiply_adds": None, "bytes": None}
-        if group and counts[group] == len(queues[group]):
-            layer = queues[group][positions[group]]
-            positions[group] += 1
-            row |= {
-                "name": layer.name,
-                "multiply_adds": layer.multiply_adds,
-                "bytes": layer.bytes,
-            }
-        rows.append(row)
+        layer = next(waiting[group]) if group in waiting else event
+        rows.append(replace(layer, kind=event.kind, seconds=event.seconds))
     return rows
 
 
@@ -118,15 +102,15 @@ def _group(kind: str) -> tuple[str, ...] | None:
     return None
 
 
-def onnx_profile(path: str, threads: int, runs: int) -> list[Row]:
+def onnx_profile(path: str, threads: int, runs: int) -> list[Operator]:
     """Operators of an ONNX file, by ONNX Runtime's profiler; medians over the runs."""
     import numpy as np
     import onnxruntime
 
+    from rid_core.runtimes.onnxruntime import session_options
+
     with tempfile.TemporaryDirectory() as folder:
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = threads
+        options = session_options(threads)
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -140,7 +124,7 @@ def onnx_profile(path: str, threads: int, runs: int) -> list[Row]:
     return parse_onnx_events(events, skip=3)
 
 
-def parse_onnx_events(events: Sequence[dict[str, Any]], skip: int) -> list[Row]:
+def parse_onnx_events(events: Sequence[dict[str, Any]], skip: int) -> list[Operator]:
     """Rows out of ONNX Runtime's trace; the first ``skip`` runs of every node are not counted."""
     seconds: dict[str, list[float]] = {}
     about: dict[str, dict[str, Any]] = {}
@@ -153,18 +137,17 @@ def parse_onnx_events(events: Sequence[dict[str, Any]], skip: int) -> list[Row]:
         about[node] = event["args"]
     rows = []
     for node, times in seconds.items():
-        arguments = about[node]
-        kind = arguments.get("op_name", "?")
-        ins = _shapes(arguments.get("input_type_shape"))
-        outs = _shapes(arguments.get("output_type_shape"))
+        kind = about[node].get("op_name", "?")
+        ins = _shapes(about[node].get("input_type_shape"))
+        outs = _shapes(about[node].get("output_type_shape"))
         rows.append(
-            {
-                "kind": kind,
-                "name": _onnx_name(kind, ins, outs),
-                "seconds": median(times[skip:] or times),
-                "multiply_adds": _onnx_multiply_adds(kind, ins, outs),
-                "bytes": sum(math.prod(shape) * size for shape, size in (*ins, *outs)) or None,
-            }
+            Operator(
+                kind,
+                _onnx_name(kind, ins, outs),
+                median(times[skip:] or times),
+                _onnx_multiply_adds(kind, ins, outs),
+                sum(math.prod(shape) * size for shape, size in (*ins, *outs)) or None,
+            )
         )
     return rows
 
@@ -212,4 +195,5 @@ def _onnx_name(
 
 
 if __name__ == "__main__":
-    print(json.dumps(onnx_profile(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))
+    found = onnx_profile(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    print(json.dumps([vars(operator) for operator in found]))

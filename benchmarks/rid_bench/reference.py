@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rid_bench.artefacts import Artefact
 from rid_bench.photos import digest
 from rid_core.errors import RidError
+from rid_core.fidelity import ErrorStatistics
 from rid_core.files import replacing
 from rid_export.parity import compare_worst
 
 if TYPE_CHECKING:
+    import torch
+
     from rid_core.defenders import Defender
 
 SCHEMA = 1
@@ -53,7 +55,7 @@ class Reference:
     names: tuple[str, ...]
     images: tuple[np.ndarray, ...]
     deltas: tuple[np.ndarray, ...]
-    floor: dict[str, dict[str, float]] = field(default_factory=dict)
+    floor: dict[str, ErrorStatistics] = field(default_factory=dict)
 
 
 def make(
@@ -107,14 +109,13 @@ def make(
         images=tuple(images),
         deltas=tuple(deltas),
         floor={
-            name: dataclasses.asdict(compare_worst(deltas, other, 1 / card.levels))
-            for name, other in others.items()
+            name: compare_worst(deltas, other, 1 / card.levels) for name, other in others.items()
         },
     )
 
 
 def run(
-    defender: Defender, images: Sequence[np.ndarray], device: str, dtype: Any
+    defender: Defender, images: Sequence[np.ndarray], device: str, dtype: torch.dtype
 ) -> list[np.ndarray]:
     """Unit perturbations of ``images``, float32 [H, W, 3], computed in ``dtype`` on ``device``."""
     import copy
@@ -190,6 +191,7 @@ def save(reference: Reference, path: str | Path) -> None:
         for name in Reference.__dataclass_fields__
         if name not in ("images", "deltas")
     }
+    about["floor"] = {name: vars(found) for name, found in reference.floor.items()}
     text = json.dumps({"schema": SCHEMA} | about, sort_keys=True)
     with replacing(path) as fresh:
         save_file(tensors, fresh, metadata={_KEY: text})
@@ -215,6 +217,7 @@ def load(path: str | Path) -> Reference:
             images = tuple(opened.get_tensor(f"image.{n:03d}") for n in range(count))
             deltas = tuple(opened.get_tensor(f"delta.{n:03d}") for n in range(count))
             about["names"] = tuple(about["names"])
+            about["floor"] = {n: ErrorStatistics(**found) for n, found in about["floor"].items()}
             reference = Reference(**about, images=images, deltas=deltas)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError):
         raise RidError(f"{path}: no reference, or a damaged one; make it again") from None

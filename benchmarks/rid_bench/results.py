@@ -2,52 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
-from rid_bench.portable.board import SCHEMA
-from rid_bench.portable.timing import threads_text
+from rid_bench.portable.records import (
+    SCHEMA,
+    Cell,
+    Measured,
+    MeasuredPhoto,
+    Photo,
+    Run,
+    document,
+)
 from rid_core.errors import RidError
 from rid_core.files import write_text
 
-Row = dict[str, Any]
-
-
-@dataclass
-class Run:
-    """What one machine measured. Durations are in seconds, sizes in bytes.
-
-    Attributes:
-        created: date and time, ISO 8601, UTC.
-        machine: see :func:`rid_bench.portable.machine.describe`, and ``name``.
-        cells: a network in a runtime with some threads, or the reason why it was not measured.
-        photos: whole photos, file to file.
-        peers: what others do for the same purpose; some scaled from a few steps, and saying so.
-        peaks: measured limits of the machine.
-        layers: profiles, one per artefact, runtime and number of threads.
-        fidelity: artefacts against a reference.
-        complete: whether everything that was planned was measured.
-        note: why not.
-    """
-
-    created: str
-    machine: Row
-    cells: list[Row] = field(default_factory=list)
-    photos: list[Row] = field(default_factory=list)
-    peers: list[Row] = field(default_factory=list)
-    peaks: list[Row] = field(default_factory=list)
-    layers: list[Row] = field(default_factory=list)
-    fidelity: list[Row] = field(default_factory=list)
-    complete: bool = True
-    note: str | None = None
-
-    @property
-    def name(self) -> str:
-        """Of the machine, for people."""
-        return str(self.machine.get("name") or self.machine.get("cpu") or "unknown machine")
+_Record = TypeVar("_Record")
+_WITH_FIGURES: Mapping[type, type] = {Cell: Measured, Photo: MeasuredPhoto}
+"""What a row is that has a ``total``."""
 
 
 def save(path: str | Path, runs: Iterable[Run]) -> None:
@@ -56,12 +33,53 @@ def save(path: str | Path, runs: Iterable[Run]) -> None:
     Raises:
         RidError: the file cannot be written.
     """
-    document = {"schema": SCHEMA, "runs": [vars(run) for run in runs]}
-    write_text(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
+    write_text(path, json.dumps(document(list(runs)), indent=1, allow_nan=False) + "\n")
+
+
+def read(kind: type[_Record], raw: object) -> _Record:
+    """A dataclass out of parsed JSON; keys of later versions are left out.
+
+    Raises:
+        TypeError, KeyError: a value of another kind, or one that is missing.
+    """
+    if not isinstance(raw, dict):
+        raise TypeError(f"{kind.__name__} is {type(raw).__name__}")
+    if raw.get("total") is not None:
+        kind = cast(type[_Record], _WITH_FIGURES.get(kind, kind))
+    hints = typing.get_type_hints(kind)
+    found = {}
+    for field in dataclasses.fields(cast(Any, kind)):
+        if field.name in raw:
+            found[field.name] = _value(hints[field.name], raw[field.name], field.name)
+        elif field.metadata.get("required") or (
+            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        ):
+            raise KeyError(field.name)
+    return kind(**found)
+
+
+def _value(kind: Any, raw: Any, name: str) -> Any:
+    """A value of the annotated kind; whole numbers are floats as well."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin is types.UnionType:  # only ``| None`` occurs
+        return None if raw is None else _value(inner[0], raw, name)
+    if dataclasses.is_dataclass(kind):
+        return read(cast(type, kind), raw)
+    if origin in (list, tuple) and isinstance(raw, list):
+        return origin(_value(inner[0], item, name) for item in raw)
+    if origin is dict and isinstance(raw, dict):
+        return {str(key): _value(inner[1], item, name) for key, item in raw.items()}
+    if kind is float and isinstance(raw, int | float) and not isinstance(raw, bool):
+        return float(raw)
+    if kind is str and raw is None:  # what was not told, in files of phones and older versions
+        return ""
+    if origin is None and isinstance(raw, kind) and (kind is bool or not isinstance(raw, bool)):
+        return raw
+    raise TypeError(f"{name} is {raw!r:.40}")
 
 
 def load(path: str | Path) -> list[Run]:
-    """Read what :func:`save`, or the runner of a bundle, wrote.
+    """Read what :func:`save`, a phone, or the runner of a bundle wrote.
 
     Raises:
         RidError: missing, damaged or foreign file, or another schema.
@@ -80,16 +98,10 @@ def load(path: str | Path) -> list[Run]:
             f"{path}: results of schema {raw['schema']!r:.20}, this version reads {SCHEMA}; "
             "measure again"
         )
-    known = Run.__dataclass_fields__
     try:
-        runs = [
-            Run(**{key: value for key, value in run.items() if key in known}) for run in raw["runs"]
-        ]
-        for run in runs:
-            _ = [cell["threads"] for cell in run.cells], run.machine["cpu"]
-    except (TypeError, KeyError, AttributeError) as error:
+        return [read(Run, run) for run in raw["runs"]]
+    except (TypeError, KeyError) as error:
         raise RidError(f"{path}: benchmark results, but damaged ({error})") from None
-    return runs
 
 
 def merge(paths: Sequence[str | Path]) -> list[Run]:
@@ -107,30 +119,15 @@ def merge(paths: Sequence[str | Path]) -> list[Run]:
 def joined(runs: Sequence[Run]) -> list[Run]:
     """For a report: what measured fidelity alone goes to the run of the same machine's latency."""
     alone = [run for run in runs if run.fidelity and not run.cells]
-    hosts = [replace(run, fidelity=list(run.fidelity)) for run in runs if run not in alone]
+    hosts = [
+        dataclasses.replace(run, fidelity=list(run.fidelity)) for run in runs if run not in alone
+    ]
     rest = []
     for run in alone:
-        keys = [(host.name, host.machine["cpu"]) for host in hosts]
-        key = (run.name, run.machine["cpu"])
+        keys = [(host.name, host.machine.cpu) for host in hosts]
+        key = (run.name, run.machine.cpu)
         if key in keys:
             hosts[keys.index(key)].fidelity += run.fidelity
         else:
             rest.append(run)
     return hosts + rest
-
-
-def label(row: Row, *, threads: bool = True) -> str:
-    """For people: ``rid-s TFLite int8, 2 threads``."""
-    words = [str(row[key]) for key in ("name", "format", "precision") if row.get(key)]
-    text = " ".join(words)
-    if row.get("kernels") not in (None, "xnnpack"):
-        text += f" ({row['kernels']} kernels)"
-    count = row.get("threads")
-    if threads and count:
-        text += f", {threads_text(count)}"
-    return text
-
-
-def measured(cells: Iterable[Row]) -> list[Row]:
-    """Those that have figures."""
-    return [cell for cell in cells if cell.get("total")]

@@ -20,7 +20,7 @@ from rid_core.budget import Budget
 from rid_core.channel import round_to_levels
 from rid_core.data import to_batch, to_pixels
 from rid_core.errors import MissingExtraError
-from rid_core.protect import WORKING_SIDE, protect_photo
+from rid_core.protection import WORKING_SIDE, protect_photo
 from rid_core.visibility import ENLARGED, JOD, PIXELS_PER_DEGREE, psnr, ssimulacra2
 from rid_eval.results import Measurement, MethodRun, Number, PhotoSet
 
@@ -204,7 +204,7 @@ def strength_at(
 
 @dataclass(frozen=True)
 class _ProtectionRuntime:
-    """A protection as :func:`rid_core.protect.protect_photo` takes it, at the working scale."""
+    """A protection as :func:`rid_core.protection.protect_photo` takes it, at the working scale."""
 
     perturbation: Callable[[Tensor], Tensor]
     levels: int

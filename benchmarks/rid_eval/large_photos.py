@@ -2,7 +2,7 @@
 
 Three ways to protect are compared in the attacker's view of a photo:
 
-* ``scale N``: :func:`rid_core.protect.protect_photo`, which predicts at a short side of N pixels
+* ``scale N``: :func:`rid_core.protection.protect_photo`, which predicts at a short side of N pixels
   (512 is what ``rid-protect`` does) and enlarges the perturbation;
 * ``native``: the network over the full-size photo, tile by tile;
 * ``after``: the network on the attacker's view itself, which nobody can have: the ceiling.
@@ -29,7 +29,7 @@ from rid_core.data import to_batch, to_pixels
 from rid_core.errors import RidError
 from rid_core.image import io as photo
 from rid_core.image import tiling
-from rid_core.protect import WORKING_SIDE, protect_photo
+from rid_core.protection import WORKING_SIDE, protect_photo
 from rid_core.runtimes import Runtime
 from rid_core.surrogates import Surrogate, relative_shift
 from rid_eval.comparison import DIGEST_DIGITS

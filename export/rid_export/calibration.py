@@ -11,7 +11,6 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,17 +19,13 @@ from rid_core.image import io as photo
 from rid_core.image import tiling
 from rid_core.quantization.views import spread
 from rid_export.portraits import bundled_files, bundled_portraits, read_folder
-from rid_export.spec import ACTIVATION_BITS, NOISE, ExportSpec
-
-if TYPE_CHECKING:
-    from rid_core.defenders import Defender
-    from rid_core.quantization.grids import Grids
+from rid_export.spec import NOISE, ExportSpec
 
 _SEED = 20250117
 
 
 @dataclass(frozen=True, eq=False)
-class Calibration:
+class CalibrationSet:
     """A calibration set.
 
     Attributes:
@@ -53,39 +48,39 @@ class Calibration:
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class CalibrationData:
     """Images that converters need, handed over to their processes through files.
 
     Attributes:
         portraits: uint8 RGB [M, side, side, 3]: what the gate will look at.
-        calibration: uint8 RGB [N, side, side, 3]; None if nothing has to be calibrated.
+        images: to calibrate on, uint8 RGB [N, side, side, 3]; None if nothing has to be calibrated.
         digest: of the calibration set; None without one.
-        unfit: see :class:`Calibration`.
+        unfit: see :class:`CalibrationSet`.
     """
 
     portraits: np.ndarray
-    calibration: np.ndarray | None = None
+    images: np.ndarray | None = None
     digest: str | None = None
     unfit: str | None = None
 
     def save(self, folder: Path) -> None:
         """Write it to an existing folder."""
         np.save(folder / "portraits.npy", self.portraits)
-        if self.calibration is not None:
-            np.save(folder / "calibration.npy", self.calibration)
+        if self.images is not None:
+            np.save(folder / "calibration.npy", self.images)
         document = {"digest": self.digest, "unfit": self.unfit}
-        (folder / "material.json").write_text(json.dumps(document))
+        (folder / "calibration.json").write_text(json.dumps(document))
 
     @classmethod
-    def load(cls, folder: Path) -> Material:
+    def load(cls, folder: Path) -> CalibrationData:
         """Open what :meth:`save` wrote; the calibration images stay on disk until they are used."""
-        document = json.loads((folder / "material.json").read_text())
+        document = json.loads((folder / "calibration.json").read_text())
         file = folder / "calibration.npy"
-        calibration = np.load(file, mmap_mode="r") if file.exists() else None
-        return cls(np.load(folder / "portraits.npy"), calibration, **document)
+        images = np.load(file, mmap_mode="r") if file.exists() else None
+        return cls(np.load(folder / "portraits.npy"), images, **document)
 
 
-def make_calibration(source: str | None, samples: int, side: int) -> Calibration:
+def make_calibration(source: str | None, samples: int, side: int) -> CalibrationSet:
     """Make the set; the same arguments and files give the same bytes.
 
     Args:
@@ -103,7 +98,7 @@ def make_calibration(source: str | None, samples: int, side: int) -> Calibration
     if source == NOISE:
         random = np.random.default_rng(_SEED)
         noise = random.integers(0, 256, (samples, side, side, 3), dtype=np.uint8)
-        return Calibration(noise, f"{samples} images of noise", "calibrated on noise")
+        return CalibrationSet(noise, f"{samples} images of noise", "calibrated on noise")
     if source is None:
         pixels = [_working_view(photo.load(file).pixels, side) for file in bundled_files()]
         kind, skipped = "portraits", ""
@@ -116,7 +111,9 @@ def make_calibration(source: str | None, samples: int, side: int) -> Calibration
                 "WebP) with --calib, or leave it out for the bundled ones"
             )
     used = min(len(pixels), samples)
-    return Calibration(spread(pixels, samples, side), f"{samples} views of {used} {kind}{skipped}")
+    return CalibrationSet(
+        spread(pixels, samples, side), f"{samples} views of {used} {kind}{skipped}"
+    )
 
 
 def _working_view(pixels: np.ndarray, side: int) -> np.ndarray:
@@ -128,17 +125,7 @@ def _working_view(pixels: np.ndarray, side: int) -> np.ndarray:
     return view.astype(np.uint8)
 
 
-def chosen_grids(defender: Defender, spec: ExportSpec, material: Material) -> Grids | None:
-    """Grids of the activations; None for precisions whose activations stay float."""
-    from rid_core.quantization.grids import calibrate
-
-    if not spec.calibrated:
-        return None
-    assert material.calibration is not None, "activations are calibrated on images"
-    return calibrate(defender, material.calibration, ACTIVATION_BITS[spec.precision])
-
-
-def material_for(spec: ExportSpec, given: Material | None) -> Material:
+def calibration_data_for(spec: ExportSpec, given: CalibrationData | None) -> CalibrationData:
     """What the converter was given, or, called on its own, the bundled images.
 
     Raises:
@@ -149,6 +136,6 @@ def material_for(spec: ExportSpec, given: Material | None) -> Material:
     portraits = [np.rint(image * 255) for image in bundled_portraits(spec.resolution)]
     pixels = np.stack(portraits).astype(np.uint8)
     if not spec.calibrated:
-        return Material(pixels)
+        return CalibrationData(pixels)
     made = make_calibration(spec.calib or None, spec.calib_samples, spec.resolution)
-    return Material(pixels, made.images, made.digest, made.unfit)
+    return CalibrationData(pixels, made.images, made.digest, made.unfit)

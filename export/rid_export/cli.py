@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Unpack
 
 import click
 
 from rid_core.cli.common import CONTEXT, OptionalCommandGroup, run, version_option
-from rid_core.errors import MissingExtraError, RidError
+from rid_export.api import Settings, export
 from rid_export.commands import COMMANDS
-
-if TYPE_CHECKING:
-    from rid_core.report.terminal import Bar
-    from rid_export.pipeline import Job, Stage
-    from rid_export.spec import ExportSpec
 
 _EXAMPLES = """
 \b
@@ -31,6 +24,10 @@ Examples:
   rid-export inspect dist/rid-s.tflite        what a file says of itself
   rid-export doctor                           what is installed, what is missing
 """
+
+
+def _output_names(_ctx: click.Context, _option: click.Parameter, text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 @click.group(
@@ -77,7 +74,6 @@ Examples:
 )
 @click.option(
     "--io",
-    "io_type",
     default="float32",
     show_default=True,
     metavar="float32|uint8",
@@ -87,6 +83,7 @@ Examples:
     "--outputs",
     default="protected,delta",
     show_default=True,
+    callback=_output_names,
     metavar="NAMES",
     help="What the network gives: delta, the perturbation, and protected, the finished image; the "
     "latter may be left out.",
@@ -139,19 +136,12 @@ def main_command(
     targets: tuple[str, ...],
     precisions: tuple[str, ...],
     checkpoint: str,
-    resolution: int,
-    layout: str,
-    io_type: str,
-    outputs: str,
-    dynamic: bool,
-    calib: str,
-    calib_samples: int,
-    allow_noise: bool,
     portraits: Path | None,
     surrogate: Path | None,
     out: Path,
     bare: bool,
     as_json: bool,
+    **settings: Unpack[Settings],
 ) -> int:
     """Export a defender to TFLite, ONNX and Core ML, and prove every file.
 
@@ -161,96 +151,30 @@ def main_command(
     """
     if ctx.invoked_subcommand is not None:
         return 0
-    from rid_core.checkpoint import find_checkpoint
     from rid_core.report import terminal
-    from rid_export import delivery, pipeline, report
+    from rid_export import report
 
-    specs, left_out = _specs(
-        targets or ("all",),
-        precisions or ("fp32",),
-        resolution=resolution,
-        layout=layout,
-        io=io_type,
-        outputs=tuple(name.strip() for name in outputs.split(",") if name.strip()),
-        dynamic=dynamic,
-        calib=calib,
-        calib_samples=calib_samples,
-        allow_noise=allow_noise,
-    )
-    source = find_checkpoint(checkpoint)
-    with terminal.progress("exporting", len(specs) * len(pipeline.STAGES) + 1) as bar:
-
-        def notify(line: str) -> None:
-            bar.line(f"  {line}")
-
-        results = pipeline.export(
-            *(specs, source, out),
-            notify=notify,
-            stages=_counted(pipeline.STAGES, bar),
+    with terminal.progress("exporting") as bar:
+        results = export(
+            checkpoint,
+            targets=targets or "all",
+            precisions=precisions or "fp32",
+            output=out,
             portraits=portraits,
             surrogate=surrogate,
+            beside=not bare,
+            notify=lambda line: bar.line(f"  {line}"),
+            progress=lambda done, total: bar.update(done=done, total=total),
+            **settings,
         )
-        if not bare:
-            delivery.deliver(results, source, out, notify=notify, left_out=left_out)
-    shown = report.as_json(results, left_out) if as_json else terminal.text(report.table(results))
-    click.echo(shown)
-    for line in left_out:
+    table = terminal.text(report.table(results))
+    click.echo(report.as_json(results, results.left_out) if as_json else table)
+    for line in results.left_out:
         click.echo(f"left out: {line}", err=True)
     refused = [result for result in results if result.error is not None]
     for result in refused:
         click.echo(f"error: {result.file}: {result.error}", err=True)
     return 1 if refused else 0
-
-
-def _specs(
-    targets: tuple[str, ...], precisions: tuple[str, ...], **settings: Any
-) -> tuple[list[ExportSpec], list[str]]:
-    """What to make, and of what ``all`` stands for why some cannot be made so, one line each."""
-    from rid_export.registry import get_target, list_targets
-    from rid_export.spec import ExportSpec
-
-    wanted: dict[tuple[str, str], bool] = {}  # whether it was named itself
-    for target in targets:
-        for name in list_targets() if target == "all" else [target]:
-            for precision in precisions:
-                every = get_target(name).precisions if precision == "all" else (precision,)
-                for each in every:
-                    named = "all" not in (target, precision)
-                    wanted[name, each] = wanted.get((name, each), False) or named
-    specs = []
-    left_out = []
-    for (name, precision), named in wanted.items():
-        spec = ExportSpec(target=name, precision=precision, **settings)
-        try:
-            get_target(name).check(spec)
-        except MissingExtraError:
-            raise
-        except RidError as error:
-            if named:
-                raise
-            left_out.append(str(error))
-        else:
-            specs.append(spec)
-    if not specs:
-        raise RidError("; ".join(left_out))
-    return specs, left_out
-
-
-def _counted(stages: Sequence[Stage], bar: Bar) -> list[Stage]:
-    """The stages, each of which moves the bar on; those that a refused file skips move it too."""
-
-    def counted(stage: Stage, left: int) -> Stage:
-        def run(job: Job) -> None:
-            try:
-                stage.run(job)
-            except BaseException:
-                bar.advance(left)
-                raise
-            bar.advance()
-
-        return dataclasses.replace(stage, run=run)
-
-    return [counted(stage, len(stages) - done) for done, stage in enumerate(stages)]
 
 
 for _command in COMMANDS:

@@ -12,13 +12,13 @@ import click
 
 from rid_core.cli.common import CONTEXT
 from rid_core.errors import RidError
+from rid_export.publish import publish
 
 if TYPE_CHECKING:
     from rid_core.artifact import ArtifactMetadata
-    from rid_export.comparison import Comparison
     from rid_export.doctor import Diagnosis
     from rid_export.lint import Finding
-    from rid_export.opening import Opened
+    from rid_export.loading import Comparison, LoadedDefender
 
 SCHEMA = 1
 """Of what ``--json`` prints."""
@@ -225,7 +225,7 @@ def verify(file: Path, against: str | None, as_json: bool) -> int:
     words = {"min": "at least", "max": "at most"}
     columns = ("figure", Column("value", form=".6g"), Column("bound", words=True))
     for entry in done.parity:
-        rows = [[c.name, c.value, f"{words[c.sense]} {c.bound:g}"] for c in entry.checks]
+        rows = [(c.name, c.value, f"{words[c.sense]} {c.bound:g}") for c in entry.checks]
         title = f"{entry.runtime}, {entry.portraits} portrait(s)"
         click.echo(terminal.text(Table(title, columns, rows)))
     return 0
@@ -251,7 +251,7 @@ def compare(first: str, second: str, as_json: bool) -> int:
     Each is a checkpoint, an exported file or a bundled preset; A is the reference.
     """
     from rid_core.output import suppress_output
-    from rid_export.comparison import compare_files
+    from rid_export.loading import compare_files
 
     with suppress_output():
         found = compare_files(first, second)
@@ -271,10 +271,10 @@ def compare(first: str, second: str, as_json: bool) -> int:
     return 0
 
 
-def _side(opened: Opened) -> dict[str, Any]:
+def _side(loaded: LoadedDefender) -> dict[str, Any]:
     names = ("kind", "preset", "levels", "weights", "operators")
-    side = {name: getattr(opened, name) for name in names}
-    return {"file": str(opened.path), "bytes": opened.size, "runtime": opened.runner.name} | side
+    side = {name: getattr(loaded, name) for name in names}
+    return {"file": str(loaded.path), "bytes": loaded.size, "runtime": loaded.runner.name} | side
 
 
 def _compare_rows(found: Comparison) -> list[tuple[str, str]]:
@@ -361,5 +361,5 @@ def print_findings(findings: list[Finding], *, err: bool = False) -> None:
         click.echo(f"warning: {finding.line()}", err=err)
 
 
-COMMANDS = (inspect, doctor, verify, compare, lint)
+COMMANDS = (inspect, doctor, verify, compare, lint, publish)
 """All of them, for the group."""

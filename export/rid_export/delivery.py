@@ -39,7 +39,7 @@ from rid_core.output import suppress_output
 from rid_export.codegen import write_wrapper
 from rid_export.doctor import system
 from rid_export.lint import lint_lines
-from rid_export.opening import open_runners, target_of
+from rid_export.loading import load_runners, target_of
 from rid_export.page import Entry, Errors, build
 from rid_export.portraits import bundled_portraits
 from rid_export.report import Result
@@ -75,7 +75,7 @@ def deliver(
     Raises:
         RidError: something cannot be written.
     """
-    from rid_core.runtimes.torch_runtime import TorchRuntime
+    from rid_core.runtimes.torch import TorchRuntime
 
     made = [result for result in results if result.error is None]
     if not made:
@@ -143,7 +143,7 @@ def _row(
     if result.error is not None:
         return Entry(here, now, None).to_row()
     metadata = read_metadata(result.file)
-    runner = open_runners(target_of(metadata, result.file), result.file)[0]
+    runner = load_runners(target_of(metadata, result.file), result.file)[0]
     delta = runner.run(portrait)["delta"]
     row = Entry(here, now, Errors.measure(runner.name, truth, delta, metadata.levels)).to_row()
     names = ("levels", "weights", "network", "calibration", "unfit", "tools", "sizes")

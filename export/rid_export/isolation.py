@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rid_core.errors import RidError
-from rid_export.layers import Notes
+from rid_export.layers import QuantizationReport
 from rid_export.spec import ExportSpec
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ def convert_isolated(
     checkpoint: Path,
     path: Path,
     log: Path,
-    material: Path | None = None,
+    calibration: Path | None = None,
     stop: threading.Event | None = None,
-) -> Notes | None:
+) -> QuantizationReport | None:
     """Convert ``checkpoint`` to ``path``, metadata included, in a child that prints to ``log``.
 
     Args:
@@ -48,7 +48,7 @@ def convert_isolated(
         checkpoint: what from.
         path: of the file; others beside it whose names begin with its name may be written too.
         log: what the converter prints is appended to it.
-        material: folder of a :class:`rid_export.calibration.Material`.
+        calibration: folder of a :class:`rid_export.calibration.CalibrationData`.
         stop: ends the child when it is set.
 
     Returns:
@@ -58,15 +58,15 @@ def convert_isolated(
         RidError: it failed or crashed; the text names the reason and the log.
         KeyboardInterrupt: it was stopped.
     """
-    notes = path.with_name(f"{path.name}.notes")
+    report = path.with_name(f"{path.name}.report")
     request = {
         "module": type(target).__module__,
         "target": type(target).__qualname__,
         "spec": spec.to_json(),
         "checkpoint": str(checkpoint),
         "path": str(path),
-        "notes": str(notes),
-        "material": str(material or ""),
+        "report": str(report),
+        "calibration": str(calibration or ""),
     }
     environment = {
         # Converters run side by side. With as many threads each as there are cores, they wait for
@@ -85,7 +85,9 @@ def convert_isolated(
         )
     code = _wait(child, stop or threading.Event())
     if code == 0 and path.exists():
-        return Notes.from_dict(json.loads(notes.read_text())) if notes.exists() else None
+        if not report.exists():
+            return None
+        return QuantizationReport.from_dict(json.loads(report.read_text()))
     if code == _FULL:
         raise RidError(f"no space left while writing {path.name}; free some and run again")
     lines = log.read_text(errors="replace").strip().splitlines()
@@ -120,7 +122,7 @@ def _child(request: dict[str, str]) -> None:
     from rid_core.artifact import padded
     from rid_core.checkpoint import load_checkpoint
     from rid_core.quantization.equalization import equalized
-    from rid_export.calibration import Material
+    from rid_export.calibration import CalibrationData
     from rid_export.graph import ExportGraph
     from rid_export.metadata import draft
 
@@ -128,10 +130,11 @@ def _child(request: dict[str, str]) -> None:
     target: Target = getattr(importlib.import_module(request["module"]), request["target"])()
     path = Path(request["path"])
     defender, card = load_checkpoint(request["checkpoint"])
-    material = Material.load(Path(request["material"])) if request["material"] else None
+    folder = request["calibration"]
+    data = CalibrationData.load(Path(folder)) if folder else None
     network = defender
-    if spec.precision == "int8" and material is not None and material.calibration is not None:
-        network = equalized(defender, material.calibration)
+    if spec.precision == "int8" and data is not None and data.images is not None:
+        network = equalized(defender, data.images)
     graph = ExportGraph(
         network,
         card.levels,
@@ -140,18 +143,18 @@ def _child(request: dict[str, str]) -> None:
         protected_scale=target.protected_scale,
         io_layout=spec.layout,
     )
-    graph.material = material
-    notes = target.convert(graph, spec, path)
-    if notes is not None:
-        Path(request["notes"]).write_text(json.dumps(dataclasses.asdict(notes)))
+    graph.calibration = data
+    report = target.convert(graph, spec, path)
+    if report is not None:
+        Path(request["report"]).write_text(json.dumps(dataclasses.asdict(report)))
     document = draft(
         target,
         spec,
         defender,
         card,
-        calibration=material.digest if material else None,
-        unfit=material.unfit if material else None,
-        float_layers=notes.in_float if notes is not None else (),
+        calibration=data.digest if data else None,
+        unfit=data.unfit if data else None,
+        float_layers=report.in_float if report is not None else (),
     )
     target.embed(path, padded(document))
 

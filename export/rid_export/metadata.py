@@ -123,7 +123,7 @@ def embed_tflite(path: Path, text: str) -> None:
     import numpy as np
     from ai_edge_litert import schema_py_generated as schema
 
-    from rid_export.backends.litert.flatbuffer import Graph, read_model, write_model
+    from rid_export.backends.litert.graph import Graph, read_model, write_model
 
     model = read_model(path.read_bytes())
     graph = Graph(model)

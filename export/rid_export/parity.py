@@ -15,59 +15,9 @@ import numpy as np
 from rid_core.artifact import Check, Parity
 from rid_core.budget import Budget
 from rid_core.errors import RidError
+from rid_core.fidelity import ErrorStatistics, compare
+from rid_core.runtimes import ModelRuntime
 from rid_export.diagnosis import explain_delta, explain_protected
-from rid_export.registry import Runner
-
-SQNR_LIMIT = 200.0
-"""dB; stands for "equal", since JSON has no infinity."""
-
-
-@dataclass(frozen=True)
-class ErrorStatistics:
-    """How far one array is from its reference.
-
-    Attributes:
-        sqnr_db: signal-to-quantization-noise ratio, ``10 log10(sum ref^2 / sum err^2)``, in dB, at
-            most :data:`SQNR_LIMIT`.
-        cosine: of the angle between the two arrays as vectors; 1 for equal direction.
-        sign_agreement: share of equal signs among values whose reference is visible (see
-            :func:`compare`); 1 if there are none.
-        max_error: largest absolute error, in the unit of the arrays.
-        rms_error: root mean square of the error.
-    """
-
-    sqnr_db: float
-    cosine: float
-    sign_agreement: float
-    max_error: float
-    rms_error: float
-
-
-def compare(reference: np.ndarray, measured: np.ndarray, visible: float = 0.0) -> ErrorStatistics:
-    """Statistics of ``measured`` against ``reference``.
-
-    Args:
-        reference: float, any shape.
-        measured: same shape.
-        visible: signs count where ``|reference|`` is above this.
-    """
-    ref = reference.astype(np.float64).ravel()
-    got = measured.astype(np.float64).ravel()
-    error = got - ref
-    signal, noise = float(ref @ ref), float(error @ error)
-    floor = signal * 10 ** (-SQNR_LIMIT / 10)
-    sqnr = 10 * float(np.log10(signal / max(noise, floor))) if signal else -SQNR_LIMIT
-    length = float(np.sqrt(signal * (got @ got)))
-    seen = np.abs(ref) > visible
-    agree = float((np.sign(got[seen]) == np.sign(ref[seen])).mean()) if seen.any() else 1.0
-    return ErrorStatistics(
-        sqnr_db=max(sqnr, -SQNR_LIMIT),
-        cosine=float(ref @ got) / length if length else 0.0,
-        sign_agreement=agree,
-        max_error=float(np.abs(error).max(initial=0)),
-        rms_error=float(np.sqrt(noise / max(ref.size, 1))),
-    )
-
 
 _HIGH_IS_GOOD = frozenset(
     ("sqnr_db", "cosine", "sign_agreement", "retained_shift", "psnr_db", "ssim")
@@ -207,7 +157,7 @@ def make_reference(
     return Reference(portraits, deltas, predict, levels)
 
 
-def measure(runner: Runner, reference: Reference, outputs: Iterable[str]) -> dict[str, float]:
+def measure(runner: ModelRuntime, reference: Reference, outputs: Iterable[str]) -> dict[str, float]:
     """All figures of one runtime, each the worst over the portraits.
 
     Raises:
@@ -218,7 +168,9 @@ def measure(runner: Runner, reference: Reference, outputs: Iterable[str]) -> dic
     return worst_of(rows)
 
 
-def _rows(runner: Runner, reference: Reference, outputs: Iterable[str]) -> list[dict[str, float]]:
+def _rows(
+    runner: ModelRuntime, reference: Reference, outputs: Iterable[str]
+) -> list[dict[str, float]]:
     """The figures of each portrait; the first has them all."""
     budget = Budget(reference.levels)
     visible = 1 / reference.levels  # |delta| above one level
@@ -251,7 +203,7 @@ def _rows(runner: Runner, reference: Reference, outputs: Iterable[str]) -> list[
     return rows
 
 
-def _run(runner: Runner, portrait: np.ndarray) -> dict[str, np.ndarray]:
+def _run(runner: ModelRuntime, portrait: np.ndarray) -> dict[str, np.ndarray]:
     """What a runtime gives.
 
     Raises:
@@ -289,7 +241,7 @@ def _check_output(
 
 
 def gate(
-    runner: Runner,
+    runner: ModelRuntime,
     reference: Reference,
     bounds: Sequence[Threshold],
     outputs: Iterable[str] = ("protected", "delta"),
@@ -331,7 +283,7 @@ def _complaint(failed: Sequence[Check]) -> str:
 
 
 def _cause(
-    runner: Runner,
+    runner: ModelRuntime,
     reference: Reference,
     rows: Sequence[dict[str, float]],
     number: int,

@@ -32,7 +32,7 @@ from rid_core.files import replacing
 from rid_core.output import suppress_output
 from rid_export import parity
 from rid_export.isolation import convert_isolated
-from rid_export.layers import Notes, describe, ranked
+from rid_export.layers import QuantizationReport, worst_layer
 from rid_export.lint import lint_lines
 from rid_export.preparation import Preparation, scratch_folder
 from rid_export.registry import Target, get_target
@@ -53,9 +53,9 @@ class Job:
         path: of the unfinished artefact.
         log: of the converter.
         preparation: images and references of the run.
-        material: folder of images for the converter, if it needs some.
+        calibration: folder of images for the converter, if it needs some.
         stop: set when the run was interrupted.
-        notes: of the converter, on quantization.
+        quantization: what the converter tells of it.
         remarks: for people, on the finished file.
         metadata: what the file says of itself, once it does.
         checked: outcome per runtime.
@@ -69,9 +69,9 @@ class Job:
     path: Path
     log: Path
     preparation: Preparation
-    material: Path | None = None
+    calibration: Path | None = None
     stop: threading.Event = field(default_factory=threading.Event)
-    notes: Notes | None = None
+    quantization: QuantizationReport | None = None
     remarks: tuple[str, ...] = ()
     metadata: ArtifactMetadata | None = None
     checked: list[Parity] = field(default_factory=list)
@@ -93,8 +93,8 @@ class Stage:
 
 
 def _convert(job: Job) -> None:
-    job.notes = convert_isolated(
-        job.target, job.spec, job.checkpoint, job.path, job.log, job.material, job.stop
+    job.quantization = convert_isolated(
+        job.target, job.spec, job.checkpoint, job.path, job.log, job.calibration, job.stop
     )
 
 
@@ -119,14 +119,9 @@ def _gate(job: Job) -> None:
             # A surrogate is slow: it judges the runtime that apps use, the first.
             reference = dataclasses.replace(reference, shift=None)
     except RidError as error:
-        raise RidError(f"{error}{_worst_layer(job)}") from None
+        rows = job.quantization.layers if job.quantization is not None else ()
+        raise RidError(f"{error}{worst_layer(rows)}") from None
     job.remarks = job.target.remarks(job.path)
-
-
-def _worst_layer(job: Job) -> str:
-    """Name the layer that loses most, if the converter left a float form to compare with."""
-    rows = ranked(job.target.layer_errors(job.path, job.reference.portraits[:2]))
-    return f"; worst layer: {describe(rows[0])}" if rows else ""
 
 
 def _seal(job: Job) -> None:
@@ -153,6 +148,7 @@ def export(
     out: Path,
     *,
     notify: Notify = lambda _: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
     stages: Sequence[Stage] = STAGES,
     portraits: Path | None = None,
     surrogate: Path | None = None,
@@ -164,6 +160,7 @@ def export(
         checkpoint: safetensors file.
         out: folder for the files.
         notify: called with one line per stage.
+        progress: called with the stages that are done and all stages of all files.
         stages: for tests and tools that need another way.
         portraits: folder of photos that the files are measured on; None for the bundled ones.
         surrogate: file of an encoder, to measure how much of the latent shift is retained.
@@ -175,7 +172,7 @@ def export(
         RidError: the checkpoint cannot be exported at all, or a spec makes no sense for it.
     """
     from rid_core.checkpoint import weights_digest
-    from rid_core.runtimes.torch_runtime import TorchRuntime
+    from rid_core.runtimes.torch import TorchRuntime
 
     targets = [get_target(spec.target) for spec in specs]
     for spec, target in zip(specs, targets, strict=True):
@@ -211,24 +208,35 @@ def export(
                 "unfit": None if calibration is None else calibration.unfit,
             }
             log = place.with_name(f"{place.name}.log")
-            material = preparation.material(spec)
+            folder = preparation.calibration_folder(spec)
             jobs.append(
-                Job(
-                    spec, target, checkpoint, reference, expected, place, log, preparation, material
-                )
+                Job(spec, target, checkpoint, reference, expected, place, log, preparation, folder)
             )
-        return _run_all(jobs, stages, notify)
+        return _run_all(jobs, stages, notify, progress)
 
 
 _AT_ONCE = 4
 """Converters that run at the same time at most: each takes up to a gigabyte."""
 
 
-def _run_all(jobs: Sequence[Job], stages: Sequence[Stage], notify: Notify) -> list[Result]:
+def _run_all(
+    jobs: Sequence[Job],
+    stages: Sequence[Stage],
+    notify: Notify,
+    progress: Callable[[int, int], None],
+) -> list[Result]:
     """Results in the order of the jobs."""
     turn = threading.Lock()
+    done, total = 0, len(jobs) * len(stages)
+
+    def advance(steps: int) -> None:
+        nonlocal done
+        with turn:
+            done += steps
+            progress(done, total)
+
     with ThreadPoolExecutor(min(os.cpu_count() or 1, _AT_ONCE)) as pool:
-        running = [pool.submit(_run, job, stages, notify, turn) for job in jobs]
+        running = [pool.submit(_run, job, stages, notify, advance, turn) for job in jobs]
         try:
             return [each.result() for each in running]
         except BaseException:
@@ -238,7 +246,13 @@ def _run_all(jobs: Sequence[Job], stages: Sequence[Stage], notify: Notify) -> li
             raise
 
 
-def _run(job: Job, stages: Sequence[Stage], notify: Notify, turn: threading.Lock) -> Result:
+def _run(
+    job: Job,
+    stages: Sequence[Stage],
+    notify: Notify,
+    advance: Callable[[int], None],
+    turn: threading.Lock,
+) -> Result:
     """Take one job through the stages; a refusal becomes a result, and keeps the log it names.
 
     Whoever speaks, or lets this process work, holds ``turn``: what a stage prints goes to its log.
@@ -246,6 +260,7 @@ def _run(job: Job, stages: Sequence[Stage], notify: Notify, turn: threading.Lock
     spec, place = job.spec, job.path
     seconds = 0.0
     keep_log = False
+    left = len(stages)
     try:
         with replacing(place) as fresh:
             job.path = fresh
@@ -263,19 +278,22 @@ def _run(job: Job, stages: Sequence[Stage], notify: Notify, turn: threading.Lock
                         stage.run(job)
                     finally:
                         seconds += time.perf_counter() - started
+                left -= 1
+                advance(1)
             size = payload_size(fresh)
             job.remarks = (*job.remarks, *_replaced(place, job.metadata))
     except RidError as error:
         keep_log = str(job.log) in str(error)
+        advance(left)
         return Result(
-            spec.target, spec.precision, place, seconds, error=str(error), notes=job.notes
+            spec.target, spec.precision, place, seconds, error=str(error), notes=job.quantization
         )
     finally:
         if not keep_log:
             with contextlib.suppress(OSError):
                 job.log.unlink()
     with turn:
-        for line in (*_quantization_lines(job.notes), *job.remarks):
+        for line in (*_quantization_lines(job.quantization), *job.remarks):
             notify(f"{spec.label()}: {line}")
     return Result(
         spec.target,
@@ -285,7 +303,7 @@ def _run(job: Job, stages: Sequence[Stage], notify: Notify, turn: threading.Lock
         size,
         tuple(job.checked),
         portraits=job.preparation.portraits(spec).origin,
-        notes=job.notes,
+        notes=job.quantization,
         remarks=job.remarks,
     )
 
@@ -307,8 +325,8 @@ def _replaced(place: Path, fresh: ArtifactMetadata | None) -> Iterator[str]:
         yield f"replaced a file of that name that had other {', '.join(other)}"
 
 
-def _quantization_lines(notes: Notes | None) -> Iterator[str]:
-    if notes is not None and notes.float_layers:
-        before, after = notes.before["delta_sqnr_db"], notes.after["delta_sqnr_db"]
-        names = ", ".join(notes.float_layers)
+def _quantization_lines(report: QuantizationReport | None) -> Iterator[str]:
+    if report is not None and report.float_layers:
+        before, after = report.before["delta_sqnr_db"], report.after["delta_sqnr_db"]
+        names = ", ".join(report.float_layers)
         yield f"{before:.1f} dB, {after:.1f} dB with these layers kept in float: {names}"

@@ -6,30 +6,18 @@ import abc
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
 from rid_core.errors import MissingExtraError, RidError
 from rid_export.spec import ExportSpec, choose
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from rid_core.artifact import ArtifactMetadata, TensorInfo
+    from rid_core.runtimes import ModelRuntime
     from rid_export.graph import ExportGraph
-    from rid_export.layers import LayerError, Notes
-
-
-class Runner(Protocol):
-    """Something that runs an exported file for the gate."""
-
-    @property
-    def name(self) -> str:
-        """Runtime and version, for the report."""
-
-    def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name for a float32 image [H, W, 3] in [0, 1], each float32 [H, W, 3]."""
+    from rid_export.layers import QuantizationReport
 
 
 class Target(abc.ABC):
@@ -103,18 +91,17 @@ class Target(abc.ABC):
         """Inputs and outputs as the metadata states them."""
 
     @abc.abstractmethod
-    def convert(self, graph: ExportGraph, spec: ExportSpec, path: Path) -> Notes | None:
-        """Write the file; return what there is to tell of a quantization.
-
-        Of a quantized file, the float32 form may be left at :func:`rid_export.layers.float_copy`.
-        """
+    def convert(
+        self, graph: ExportGraph, spec: ExportSpec, path: Path
+    ) -> QuantizationReport | None:
+        """Write the file; return what there is to tell of a quantization."""
 
     @abc.abstractmethod
     def embed(self, path: Path, text: str) -> None:
         """Put the metadata block into the file; ``text`` is ASCII."""
 
     @abc.abstractmethod
-    def runners(self, path: Path) -> list[Runner]:
+    def runners(self, path: Path) -> list[ModelRuntime]:
         """Runtimes of this machine that can run the file; the first is the one apps use."""
 
     def inspect(self, path: Path, metadata: ArtifactMetadata) -> None:  # noqa: B027 - optional
@@ -123,15 +110,6 @@ class Target(abc.ABC):
         Raises:
             RidError: the file breaks the contract.
         """
-
-    def layer_errors(self, path: Path, images: Sequence[np.ndarray]) -> list[LayerError]:
-        """Compare a file with its float copy layer by layer; nothing if that is not to be had.
-
-        Args:
-            path: of the file; its copy lies at :func:`rid_export.layers.float_copy`.
-            images: float32 [H, W, 3] in [0, 1].
-        """
-        return []
 
     def remarks(self, path: Path) -> tuple[str, ...]:
         """What people should know of a file that passed, one line each; nothing by default."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from rid_core.artifact import Check, Parity
 from rid_core.report import Column, Table
-from rid_export.layers import Notes
+from rid_export.layers import QuantizationReport
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Result:
     parity: tuple[Parity, ...] = ()
     error: str | None = None
     portraits: str = ""
-    notes: Notes | None = None
+    notes: QuantizationReport | None = None
     remarks: tuple[str, ...] = ()
 
     def figure(self, name: str) -> float | None:
@@ -71,7 +71,9 @@ class Result:
             | {
                 "file": Path(row["file"]),
                 "parity": parity,
-                "notes": None if row["notes"] is None else Notes.from_dict(row["notes"]),
+                "notes": None
+                if row["notes"] is None
+                else QuantizationReport.from_dict(row["notes"]),
                 "remarks": tuple(row["remarks"]),
             }
         )

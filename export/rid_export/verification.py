@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from rid_core.artifact import FORMATS, ArtifactMetadata, Parity, check_digest, read_metadata
 from rid_core.errors import RidError
 from rid_export import parity
-from rid_export.opening import needs_extra, open_runners, target_of
+from rid_export.loading import load_runners, needs_extra, target_of
 
 if TYPE_CHECKING:
-    from rid_core.runtimes.torch_runtime import TorchRuntime
+    from rid_core.runtimes.torch import TorchRuntime
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def verify(
         MissingExtraError: what reads or runs it is not installed.
     """
     from rid_core.checkpoint import find_checkpoint
-    from rid_core.runtimes.torch_runtime import TorchRuntime
+    from rid_core.runtimes.torch import TorchRuntime
 
     metadata = read_metadata(path)
     check_digest(path, metadata)
@@ -68,7 +68,7 @@ def verify(
         )
     with needs_extra():
         target.inspect(path, metadata)
-    runners = open_runners(target, path)
+    runners = load_runners(target, path)
     reference = reference_of(torch_runtime, metadata, notify)
     outputs = tuple(info.name for info in metadata.outputs)
     rounded = target.rounded or "uint8" in {info.dtype for info in metadata.outputs}

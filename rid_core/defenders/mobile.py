@@ -7,8 +7,8 @@ them without falling back. There is no normalisation layer, so nothing has to be
 Where the time goes decides the shape. Nearly all multiply-adds are 1x1 convolutions on maps of
 64 x 64 and 32 x 32 (for a 512 x 512 photo), which reach most of a CPU's matrix-product peak.
 The last block works at 1/4 and sees the photo's own detail there, so that the perturbation can
-follow hair and edges. And at 1/4 and at 1/16 each cell is told its place
-(:class:`PositionalEncoding`), so that nothing need repeat where a photo is flat.
+follow hair and edges. And at 1/4 and at 1/16 a :class:`PositionalEncoding` tells each cell its
+place, so that nothing need repeat where a photo is flat.
 """
 
 from __future__ import annotations

@@ -81,6 +81,33 @@ def round_weights(weight: Tensor) -> Tensor:
     return rounded
 
 
+def corrected_bias(
+    bias: np.ndarray, weight: np.ndarray, mean: np.ndarray, steps: float
+) -> np.ndarray:
+    """The bias that keeps the mean of a convolution's output when its weights are rounded.
+
+    The rounding errors of a row, summed up and multiplied by the mean of what it reads, shift its
+    output. Depthwise layers have few weights for the errors to cancel in, and what stands behind a
+    ReLU has a mean far from zero: together they cost the weights of rid-s 2.3 dB (Nagel et al.,
+    arXiv 1906.04721, section 4.2). Zeros around the border are taken for pixels like any other.
+
+    Args:
+        bias: [O].
+        weight: [O, I, ...], or [O, 1, ...] of a depthwise convolution; rounded with one symmetric
+            scale per row.
+        mean: of every channel that is read, [I], or [O].
+        steps: of the largest weight of a row: 127, or 127.5 where integers run from -128 to 127.
+    """
+    peak = np.abs(weight).max(axis=tuple(range(1, weight.ndim)), keepdims=True)
+    scale = np.where(peak > 0, peak / steps, 1)
+    stored = np.clip(np.rint(weight / scale), -np.ceil(steps), 127)
+    error = stored * scale - weight
+    taps = error.reshape(*error.shape[:2], -1).sum(axis=2)
+    shift = taps[:, 0] * mean if taps.shape[1] == 1 and len(mean) == len(taps) else taps @ mean
+    corrected: np.ndarray = (bias - shift).astype(np.float32)
+    return corrected
+
+
 class _Interception(TorchFunctionMode):
     """Calls :meth:`read` for all that layers, sums and bends read, under the name of its tensor.
 

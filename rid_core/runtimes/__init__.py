@@ -1,4 +1,4 @@
-"""Ways to run a defender: torch, ONNX Runtime, LiteRT and Core ML behind one protocol.
+"""Ways to run a defender: torch, ONNX Runtime, LiteRT, TensorFlow and Core ML behind one class.
 
 >>> runtime = load_runtime("rid-s")                      # doctest: +SKIP
 >>> unit = runtime.perturb(image)                        # doctest: +SKIP
@@ -9,22 +9,46 @@ The packages behind a runtime are imported when a file of its kind is opened, ne
 from __future__ import annotations
 
 import importlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from rid_core.artifact import artifact_format
-from rid_core.runtimes.base import Runtime
+from rid_core.checkpoint import find_model
+from rid_core.runtimes.base import ModelRuntime, Runtime
 
-_RUNTIMES = {
-    "torch": ("rid_core.runtimes.torch_runtime", "TorchRuntime"),
-    "onnx": ("rid_core.runtimes.onnx_runtime", "OnnxRuntime"),
-    "tflite": ("rid_core.runtimes.litert_runtime", "LiteRTRuntime"),
-    "coreml": ("rid_core.runtimes.coreml_runtime", "CoreMLRuntime"),
+
+@dataclass(frozen=True)
+class Library:
+    """What runs files of one format.
+
+    Attributes:
+        format: as :func:`rid_core.artifact.artifact_format` names it.
+        runtime: name of the class in the module of the library's name.
+        package: that is imported.
+        distribution: that pip installs.
+    """
+
+    format: str
+    runtime: str
+    package: str
+    distribution: str
+
+
+LIBRARIES = {
+    "litert": Library("tflite", "LiteRTRuntime", "ai_edge_litert.interpreter", "ai-edge-litert"),
+    "tensorflow": Library("tflite", "TensorFlowRuntime", "tensorflow", "tensorflow"),
+    "onnxruntime": Library("onnx", "OnnxRuntime", "onnxruntime", "onnxruntime"),
+    "coreml": Library("coreml", "CoreMLRuntime", "coremltools", "coremltools"),
+    "torch": Library("torch", "TorchRuntime", "torch", "torch"),
 }
+"""By name; the first of a format is the one that apps use."""
 
 
-def load_runtime(path_or_preset: str | Path, *, threads: int | None = None) -> Runtime:
-    """Open a checkpoint, an exported file, or a bundled preset by its name.
+def load_runtime(
+    path_or_preset: str | Path, *, threads: int | None = None, library: str | None = None
+) -> ModelRuntime:
+    """Open a checkpoint or an exported file, by its path or as :func:`find_model` takes it.
 
     What a file is, is told by its content; its suffix does not matter.
 
@@ -32,19 +56,22 @@ def load_runtime(path_or_preset: str | Path, *, threads: int | None = None) -> R
         path_or_preset: ``"rid-s"``, or a ``.safetensors``, ``.onnx``, ``.tflite`` or ``.mlpackage``
             file.
         threads: CPU threads; the runtime's own choice if None.
+        library: key of :data:`LIBRARIES`; the one that apps use if None.
 
     Raises:
         RidError: missing, damaged or foreign file, or one this machine cannot run.
         MissingExtraError: the runtime is not installed.
     """
-    path = Path(path_or_preset)
-    if not path.exists():
-        from rid_core.checkpoint import find_checkpoint
-
-        path = find_checkpoint(path_or_preset)
-    module, name = _RUNTIMES[artifact_format(path)]
-    opened = getattr(importlib.import_module(module), name)(path, threads=threads)
-    return cast(Runtime, opened)
+    path = find_model(path_or_preset)
+    kind = artifact_format(path)
+    name = library or next(name for name, each in LIBRARIES.items() if each.format == kind)
+    return open_in(name, path, threads=threads)
 
 
-__all__ = ["Runtime", "load_runtime"]
+def open_in(library: str, path: Path, **options: object) -> ModelRuntime:
+    """Open a file in the library of that name, with the options of its own class."""
+    module = importlib.import_module(f"rid_core.runtimes.{library}")
+    return cast(ModelRuntime, getattr(module, LIBRARIES[library].runtime)(path, **options))
+
+
+__all__ = ["LIBRARIES", "Library", "ModelRuntime", "Runtime", "load_runtime", "open_in"]

@@ -10,15 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from rid_bench.portable.sessions import Session
 
-
-class Stub(Session):
+class Stub:
     """Sleeps; writes a line per batch to a log, so that the order of turns can be seen."""
 
     package = "json"
+    on_cpu = True
 
-    def __init__(self, path: str, about: dict[str, Any], threads: int, kernels: str) -> None:
+    def __init__(self, path: str, threads: int, **about: Any) -> None:
         self.about = about
         self.runs = 0
         self.name = "stub"
@@ -26,7 +25,7 @@ class Stub(Session):
         if about.get("refuse"):
             raise ValueError(about["refuse"])
 
-    def encode(self, photo: np.ndarray) -> None:
+    def encode(self, image: np.ndarray) -> None:
         self.runs += 1
 
     def infer(self) -> None:

@@ -10,6 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rid_bench.portable.records import Cell, Machine, Measured
+from rid_bench.portable.timing import Summary
+from rid_bench.portable.worker import Job
+
 # bench_sessions (by workers too) and tiny_defender are imported by name.
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -53,43 +57,26 @@ def photo(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def stub(photo: str) -> Callable[..., dict[str, Any]]:
-    """``stub("Stub", seconds=0.01)`` is a cell of :mod:`bench_sessions`."""
+def stub(photo: str) -> Callable[..., Job]:
+    """``stub("Stub", seconds=0.01)`` is a job of :mod:`bench_sessions`."""
 
-    def make(
-        kind: str = "Stub", *, threads: int = 1, rounds: int | None = None, **about: Any
-    ) -> dict[str, Any]:
-        cell: dict[str, Any] = {
-            "opener": f"bench_sessions:{kind}",
-            "path": "",
-            "about": about,
-            "threads": threads,
-            "photo": photo,
-            "labels": {"name": about.get("letter", kind)},
-        }
-        return cell | ({"rounds": rounds} if rounds else {})
+    def make(kind: str = "Stub", *, rounds: int | None = None, **options: Any) -> Job:
+        cell = Cell(options.get("letter", kind))
+        return Job(f"bench_sessions:{kind}", cell, photo, rounds=rounds, options=options)
 
     return make
 
 
-def a_cell(name: str = "rid-s", median: float = 0.01, **other: Any) -> dict[str, Any]:
+def a_cell(name: str = "rid-s", median: float = 0.01, **other: Any) -> Measured:
     """A measured cell as results hold it."""
     spread = other.pop("spread", 0.02)
 
-    def summary(scale: float) -> dict[str, Any]:
+    def summary(scale: float) -> Summary:
         middle = median * scale
-        return {
-            "count": 50,
-            "minimum": middle * 0.95,
-            "median": middle,
-            "p90": middle * (1 + spread),
-            "p99": middle * (1 + 2 * spread),
-            "mean": middle,
-            "spread": spread,
-        }
+        low, p90, p99 = middle * 0.95, middle * (1 + spread), middle * (1 + 2 * spread)
+        return Summary(50, low, middle, p90, p99, middle, spread)
 
-    return {
-        "name": name,
+    fields: dict[str, Any] = {
         "format": "TFLite",
         "precision": "fp32",
         "weights": "w" * 64,
@@ -98,9 +85,7 @@ def a_cell(name: str = "rid-s", median: float = 0.01, **other: Any) -> dict[str,
         "size_bytes": 1_000_000,
         "runtime": "LiteRT 2.3.0, XNNPACK",
         "runtime_key": "litert",
-        "kernels": "xnnpack",
         "threads": 2,
-        "error": None,
         "multiply_adds": 900_000_000,
         "load_s": 0.03,
         "first_s": 0.02,
@@ -109,17 +94,17 @@ def a_cell(name: str = "rid-s", median: float = 0.01, **other: Any) -> dict[str,
         "pre": summary(0.05),
         "post": summary(0.05),
         "total": summary(1.0),
-        "rounds": [median * 0.9 * (1 + 0.001 * n) for n in range(8)],
+        "rounds": tuple(median * 0.9 * (1 + 0.001 * n) for n in range(8)),
         "cpu_share": 0.95,
-        "joules": None,
-    } | other
+    }
+    return Measured(name, **fields | other)
 
 
 @pytest.fixture
-def cell() -> Callable[..., dict[str, Any]]:
+def cell() -> Callable[..., Measured]:
     return a_cell
 
 
 @pytest.fixture
-def machine() -> dict[str, Any]:
-    return {"cpu": "Test CPU", "cores": 2, "name": "test machine", "load_before": 0.0}
+def machine() -> Machine:
+    return Machine("Test CPU", cores=2, name="test machine", load_before=0.0)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from rid_bench.artefacts import open_artefact
 from rid_bench.devices import adb
-from rid_bench.portable.board import SCHEMA
+from rid_bench.portable.records import SCHEMA
 from rid_core.errors import RidError
 
 FAKE = """#!/bin/sh
@@ -67,7 +67,7 @@ def start(exported: dict[str, Path], photo: Path, tmp_path: Path, **other: Any) 
 
 def test_command_lines(phone: Path, exported: dict[str, Path], photo: Path, tmp_path: Path) -> None:
     (found,) = start(exported, photo, tmp_path, threads=2, runs=30, delegate="gpu")
-    assert found.machine["cpu"] == "Tensor G4"
+    assert found.machine.cpu == "Tensor G4"
     folder = "/sdcard/Android/data/org.rid.demo/files/bench"
     assert (phone / "log").read_text().splitlines() == [
         "devices",

@@ -89,13 +89,13 @@ def test_arm_kernels_agree_with_the_reference(
     )
     assert done.returncode == 0, done.stdout + done.stderr
     (found,) = results.load(tmp_path / "arm.json")
-    assert found.machine["architecture"] == "aarch64"
+    assert found.machine.architecture == "aarch64"
     assert len(found.fidelity) == len(artefacts)
     for row in found.fidelity:
-        assert row["error"] is None, row
-        assert row["gate"] is None, row
-        if row["precision"] == "fp32":
-            assert min(image["sqnr_db"] for image in row["images"]) > 90
+        assert row.error is None, row
+        assert row.gate is None, row
+        if row.precision == "fp32":
+            assert min(image.sqnr_db for image in row.images) > 90
     assert found.cells == []  # emulated time is never shown
     assert (emulator / "ready").is_file()
 

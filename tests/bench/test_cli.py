@@ -14,10 +14,10 @@ from click.testing import CliRunner
 from rid_bench import results
 from rid_bench.cli import main_command
 from rid_bench.devices import host
-from rid_bench.results import Run
+from rid_bench.portable.records import SCHEMA, Cell, Machine, Measured, Run
 from rid_core.errors import RidError
 
-Cell = Callable[..., dict[str, Any]]
+Make = Callable[..., Measured]
 COMMANDS = ("run", "reference", "fidelity", "bundle", "ssh", "adb", "merge", "report", "compare")
 
 
@@ -51,7 +51,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 @pytest.fixture
-def pretend(monkeypatch: pytest.MonkeyPatch, machine: dict[str, Any]) -> Callable[..., None]:
+def pretend(monkeypatch: pytest.MonkeyPatch, machine: Machine) -> Callable[..., None]:
     """``pretend(cells, peers)`` makes ``rid-bench run`` find these, measured at once."""
 
     def make(cells: list[Any], peers: list[Any] | None = None, note: str | None = None) -> None:
@@ -67,7 +67,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, machine: dict[str, Any]) -> Callabl
 
 
 def test_gates_tell_by_exit_code(
-    pretend: Callable[..., None], cell: Cell, exported: dict[str, Path], tmp_path: Path
+    pretend: Callable[..., None], cell: Make, exported: dict[str, Path], tmp_path: Path
 ) -> None:
     common = ("run", exported["onnx"], "-o", tmp_path / "b.json")
     paper = cell(name="rid-dit", median=3.35, format="torch")
@@ -85,7 +85,7 @@ def test_gates_tell_by_exit_code(
 
 
 def test_an_interrupted_run_says_where_it_is(
-    pretend: Callable[..., None], cell: Cell, exported: dict[str, Path], tmp_path: Path
+    pretend: Callable[..., None], cell: Make, exported: dict[str, Path], tmp_path: Path
 ) -> None:
     target = tmp_path / "b.json"
     pretend([cell()], note="interrupted")
@@ -96,14 +96,14 @@ def test_an_interrupted_run_says_where_it_is(
 
 
 def test_a_missing_runtime_that_was_asked_for_is_an_error(
-    pretend: Callable[..., None], cell: Cell, exported: dict[str, Path], tmp_path: Path
+    pretend: Callable[..., None], cell: Make, exported: dict[str, Path], tmp_path: Path
 ) -> None:
-    missing = {"name": "rid-s", "threads": 1, "error": "pip install tensorflow", "missing": True}
+    missing = Cell("rid-s", error="pip install tensorflow", missing=True)
     pretend([cell(), missing])
     result = invoke("run", exported["tflite"], "--runtime", "tensorflow", "-o", tmp_path / "b.json")
     assert isinstance(result.exception, RidError)
     assert "pip install tensorflow" in result.output
-    assert results.load(tmp_path / "b.json")[0].cells[1]["missing"]
+    assert results.load(tmp_path / "b.json")[0].cells[1].missing
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_from_reference_to_report(
     assert code(invoke("report", merged, *words, "--reference", reference)) == 0
     assert outputs[0].read_text().startswith("<!doctype html>")
     assert "SQNR" in outputs[1].read_text()
-    assert json.loads(outputs[2].read_text())["schema"] == results.SCHEMA
+    assert json.loads(outputs[2].read_text())["schema"] == SCHEMA
     assert "# RID benchmark" in invoke("report", merged).output
 
 
@@ -171,7 +171,7 @@ def test_checkpoints_are_not_held_against_references(
     assert isinstance(result.exception, RidError)
 
 
-def test_compare_by_exit_code(cell: Cell, machine: dict[str, Any], tmp_path: Path) -> None:
+def test_compare_by_exit_code(cell: Make, machine: Machine, tmp_path: Path) -> None:
     def write(name: str, *cells: Any) -> Path:
         results.save(tmp_path / name, [Run("2026", machine, cells=list(cells))])
         return tmp_path / name

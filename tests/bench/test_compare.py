@@ -1,19 +1,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from rid_bench.compare import compare, table
-from rid_bench.results import Run
+from rid_bench.compare import Comparison, compare
+from rid_bench.portable.records import Machine, Measured, Run
+from rid_bench.report import tables
+from rid_core.report import terminal
 
-Cell = Callable[..., dict[str, Any]]
+Cell = Callable[..., Measured]
 
 
-def run(machine: dict[str, Any], *cells: dict[str, Any]) -> Run:
+def run(machine: Machine, *cells: Measured) -> Run:
     return Run("2026", machine, cells=list(cells))
+
+
+def table(found: Comparison) -> str:
+    return terminal.text(tables.changes(found), terminal=False)
 
 
 def noisy(median: float, spread: float, seed: int, count: int = 10) -> list[float]:
@@ -23,7 +29,7 @@ def noisy(median: float, spread: float, seed: int, count: int = 10) -> list[floa
 
 @pytest.mark.parametrize(("factor", "slower", "faster"), [(1.3, 1, 0), (1.03, 0, 0), (0.7, 0, 1)])
 def test_beyond_the_noise(
-    machine: dict[str, Any], cell: Cell, factor: float, slower: int, faster: int
+    machine: Machine, cell: Cell, factor: float, slower: int, faster: int
 ) -> None:
     old = run(machine, cell(rounds=noisy(0.01, 0.005, 1)))
     new = run(machine, cell(rounds=noisy(0.01 * factor, 0.005, 2)))
@@ -33,7 +39,7 @@ def test_beyond_the_noise(
     assert ("SLOWER" in table(found)) == bool(slower)
 
 
-def test_noise_of_the_machine_is_no_regression(machine: dict[str, Any], cell: Cell) -> None:
+def test_noise_of_the_machine_is_no_regression(machine: Machine, cell: Cell) -> None:
     """Equal networks on a restless machine: false alarms stay rare."""
     alarms = 0
     for seed in range(100):
@@ -43,7 +49,7 @@ def test_noise_of_the_machine_is_no_regression(machine: dict[str, Any], cell: Ce
     assert alarms <= 3
 
 
-def test_a_busy_machine_cannot_tell(machine: dict[str, Any], cell: Cell) -> None:
+def test_a_busy_machine_cannot_tell(machine: Machine, cell: Cell) -> None:
     old = run(machine, cell())
     new = run(machine, cell(median=0.05, cpu_share=0.3))
     found = compare([old], [new])
@@ -51,7 +57,7 @@ def test_a_busy_machine_cannot_tell(machine: dict[str, Any], cell: Cell) -> None
     assert "cannot tell" in table(found)
 
 
-def test_only_like_is_compared_with_like(machine: dict[str, Any], cell: Cell) -> None:
+def test_only_like_is_compared_with_like(machine: Machine, cell: Cell) -> None:
     old = run(machine, cell(threads=1), cell(precision="int8"), cell(name="rid-n"))
     new = run(machine, cell(threads=2), cell(precision="fp32"), cell(name="rid-n"))
     found = compare([old], [new])
@@ -61,7 +67,7 @@ def test_only_like_is_compared_with_like(machine: dict[str, Any], cell: Cell) ->
     assert found.new == ("rid-s TFLite fp32, 2 threads",) or len(found.new) == 1
 
 
-def test_another_machine_is_said(machine: dict[str, Any], cell: Cell) -> None:
-    found = compare([run(machine, cell())], [run(machine | {"cpu": "Other CPU"}, cell())])
+def test_another_machine_is_said(machine: Machine, cell: Cell) -> None:
+    found = compare([run(machine, cell())], [run(replace(machine, cpu="Other CPU"), cell())])
     assert "different machines" in found.warnings[0]
     assert len(found.changes) == 1

@@ -18,7 +18,7 @@ from rid_bench.photos import folder_photos, gate_photos
 from rid_core.artifact import rewrite_metadata
 from rid_core.checkpoint import load_checkpoint, weights_digest
 from rid_core.errors import RidError
-from rid_export.parity import SQNR_LIMIT
+from rid_core.fidelity import SQNR_LIMIT
 
 
 def test_reference_states_weights_and_photos(reference: Any, checkpoint: Path) -> None:
@@ -27,7 +27,7 @@ def test_reference_states_weights_and_photos(reference: Any, checkpoint: Path) -
     assert reference.resolution == 64
     assert "float32" in reference.device
     assert set(reference.floor) == {"float64"}
-    assert 80 < reference.floor["float64"]["sqnr_db"] < SQNR_LIMIT
+    assert 80 < reference.floor["float64"].sqnr_db < SQNR_LIMIT
 
 
 def test_reference_is_the_defenders_answer(reference: Any, checkpoint: Path) -> None:
@@ -101,14 +101,14 @@ def test_untrained_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", ["tflite", "onnx"])
 def test_a_faithful_file(target: str, exported: dict[str, Path], reference: Any) -> None:
     (row,) = fidelity.measure([open_artefact(exported[target])], [reference])
-    assert row["error"] is None
-    assert row["gate"] is None
-    assert len(row["images"]) == 2
-    assert row["worst"]["sqnr_db"] > 90
-    assert row["worst"]["sqnr_db"] == min(image["sqnr_db"] for image in row["images"])
-    assert row["worst"]["max_error"] == max(image["max_error"] for image in row["images"])
-    assert row["worst"]["change_levels"] <= 8
-    assert row["worst"]["ssim"] > 0.999
+    assert row.error is None
+    assert row.gate is None
+    assert len(row.images) == 2
+    assert row.worst.sqnr_db > 90
+    assert row.worst.sqnr_db == min(image.sqnr_db for image in row.images)
+    assert row.worst.max_error == max(image.max_error for image in row.images)
+    assert row.worst.change_levels <= 8
+    assert row.worst.ssim > 0.999
 
 
 def test_other_weights_are_refused_by_digest(
@@ -145,21 +145,21 @@ def test_figures_of_known_errors() -> None:
     image = draw.integers(60, 196, (64, 64, 3), dtype=np.uint8)
     truth = np.where(draw.random((64, 64, 3)) < 0.5, -1, 1).astype(np.float32)
     same = fidelity.image_figures(image, truth, truth, 8)
-    assert same["sqnr_db"] == SQNR_LIMIT
-    assert same["psnr_db"] == SQNR_LIMIT
-    assert same["ssim"] == pytest.approx(1)
-    assert same["change_levels"] == 8
-    assert same["photo_psnr_db"] == pytest.approx(20 * np.log10(255 / 8), abs=1e-6)
+    assert same.sqnr_db == SQNR_LIMIT
+    assert same.psnr_db == SQNR_LIMIT
+    assert same.ssim == pytest.approx(1)
+    assert same.change_levels == 8
+    assert same.photo_psnr_db == pytest.approx(20 * np.log10(255 / 8), abs=1e-6)
     half = fidelity.image_figures(image, truth, truth * np.float32(0.5), 8)
-    assert half["sqnr_db"] == pytest.approx(20 * np.log10(2), abs=1e-6)
-    assert half["psnr_db"] == pytest.approx(20 * np.log10(255 / 4), abs=1e-6)
-    assert half["cosine"] == pytest.approx(1)
+    assert half.sqnr_db == pytest.approx(20 * np.log10(2), abs=1e-6)
+    assert half.psnr_db == pytest.approx(20 * np.log10(255 / 4), abs=1e-6)
+    assert half.cosine == pytest.approx(1)
     wrong = fidelity.image_figures(image, truth, -truth, 8)
-    assert wrong["sign_agreement"] == 0
+    assert wrong.sign_agreement == 0
 
 
 def test_retained_shift() -> None:
-    from rid_bench.sessions import random_encoder
+    from rid_bench.peers import random_encoder
 
     surrogate = random_encoder(width=8)
     calls = []
@@ -170,7 +170,7 @@ def test_retained_shift() -> None:
     image = draw.integers(60, 196, (64, 64, 3), dtype=np.uint8)
     truth = draw.uniform(-1, 1, (64, 64, 3)).astype(np.float32)
     kept = [
-        fidelity.image_figures(image, truth, truth * np.float32(share), 8, encode)["retained_shift"]
+        fidelity.image_figures(image, truth, truth * np.float32(share), 8, encode).retained_shift
         for share in (1.0, 0.5, 0.0)
     ]
     assert len(calls) == 3  # the photo, the reference's, and a half; the others were known

@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 
+import rid_bench
 from rid_bench import results
 from rid_bench.artefacts import open_all
 from rid_bench.devices import host
-from rid_bench.results import Run
+from rid_bench.portable.records import Measured, Run, measured
 from rid_core.errors import RidError
 
 SMALL = {"depth": 1, "width": 16, "heads": 2, "image_size": 64}
 
 
-def quick(**other: Any) -> host.Options:
+def quick(**other: Any) -> rid_bench.Options:
     base: dict[str, Any] = {
         "threads": [1],
         "rounds": 1,
@@ -26,42 +27,43 @@ def quick(**other: Any) -> host.Options:
         "megapixels": (),
         "profile": False,
     }
-    return host.Options(**(base | other))
+    return rid_bench.Options(**(base | other))
 
 
 def test_everything_once(exported: dict[str, Path], checkpoint: Path, tmp_path: Path) -> None:
-    artefacts, checkpoints = open_all([*exported.values(), checkpoint], 64)
-    kept: list[Run] = []
+    kept: list[bool] = []
     target = tmp_path / "bench.json"
 
-    def keep(run: Run) -> None:
-        kept.append(run)
-        results.save(target, [run])
-        (again,) = results.load(target)  # readable at every moment
-        assert again.complete == run.complete
+    def look(_: str) -> None:
+        if target.exists():
+            kept.append(results.load(target)[0].complete)  # readable at every moment
 
     options = quick(profile=True, runtimes=("litert", "onnxruntime", "torch"))
-    found = host.run(artefacts, checkpoints, options, keep=keep)
+    files = [*exported.values(), checkpoint]
+    found = rid_bench.run(files, options, resolution=64, output=target, notify=look)
+    assert results.load(target) == [found]
+    assert not any(kept)
     assert found.complete
     assert found.note is None
-    assert len(kept) >= 4
-    assert {(cell["format"], cell["error"]) for cell in found.cells} == {
+    assert len(kept) >= 3
+    assert {(cell.format, cell.error) for cell in found.cells} == {
         ("TFLite", None),
         ("ONNX", None),
         ("torch", None),
     }
-    for cell in found.cells:
-        assert cell["name"] == "rid-n"
-        assert cell["total"]["median"] > 0
-        assert cell["size_bytes"] > 0
-    assert {row["name"] for row in found.peers} >= {"rid-dit", "Mist"}
-    assert all(row["total"]["median"] > 0 for row in found.peers)
-    assert sorted((p["kind"], p["what"].split()[0]) for p in found.peaks) == [
+    assert len(measured(found.cells)) == 3
+    for cell in measured(found.cells):
+        assert cell.name == "rid-n"
+        assert cell.total.median > 0
+        assert cell.size_bytes
+    assert {row.name for row in found.peers} >= {"rid-dit", "Mist"}
+    assert all(isinstance(row, Measured) and row.total.median > 0 for row in found.peers)
+    assert sorted((p.kind, p.what.split()[0]) for p in found.peaks) == [
         ("copy", "numpy"),
         ("matmul", "numpy"),
         ("matmul", "torch"),
     ]
-    assert [row["error"] for row in found.layers] == [None, None]
+    assert [row.error for row in found.layers] == [None, None]
 
 
 def photo(side: int) -> str:
@@ -73,8 +75,9 @@ def test_plan_is_files_by_runtimes_by_threads(exported: dict[str, Path], checkpo
     options = quick(
         kernels=("xnnpack", "builtin"), runtimes=("litert", "onnxruntime", "tensorflow", "torch")
     )
-    cells = host.network_cells(artefacts, checkpoints, options, [1, 2], photo)
-    plan = [(c["labels"]["runtime_key"], c["kernels"], c["threads"]) for c in cells]
+    jobs = host.network_jobs(artefacts, checkpoints, options, [1, 2], photo)
+    plan = [(job.cell.runtime_key, job.cell.kernels, job.cell.threads) for job in jobs]
+    assert [job.opener for job in jobs] == [name for name, *_ in plan]
     assert plan == [
         ("litert", "xnnpack", 1),
         ("litert", "xnnpack", 2),
@@ -87,7 +90,7 @@ def test_plan_is_files_by_runtimes_by_threads(exported: dict[str, Path], checkpo
         ("torch", "xnnpack", 1),
         ("torch", "xnnpack", 2),
     ]
-    assert {cell["photo"] for cell in cells} == {"64.npy"}
+    assert {job.photo for job in jobs} == {"64.npy"}
 
 
 def test_core_ml_is_planned_on_a_mac_alone(
@@ -101,8 +104,8 @@ def test_core_ml_is_planned_on_a_mac_alone(
         package = type(artefact)(
             artefact.path, __import__("dataclasses").replace(artefact.metadata, format="coreml")
         )
-        cells = host.network_cells([package], [], quick(), [1], photo)
-        assert bool(cells) is wanted
+        jobs = host.network_jobs([package], [], quick(), [1], photo)
+        assert bool(jobs) is wanted
     assert sys.platform == "darwin"  # still patched: the loop above was about host.sys
 
 
@@ -127,5 +130,5 @@ def test_an_interruption_is_a_result(
     options = quick(peers=False, profile=True)
     found = host.run(artefacts, [], options, keep=kept.append)
     assert (found.complete, found.note) == (False, "interrupted")
-    assert found.cells[0]["total"]["median"] > 0
+    assert measured(found.cells)[0].total.median > 0
     assert kept[-1] is found

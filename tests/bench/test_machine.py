@@ -29,10 +29,11 @@ def test_nothing_is_guessed() -> None:
 
 
 def test_description_has_what_reports_need() -> None:
-    found = machine.describe(["numpy", "no-such-distribution"])
-    assert found["versions"] == {"numpy": np.__version__}
-    assert found["cores"] >= 1
-    assert found["cpu"]
+    found = machine.describe(["numpy", "no-such-distribution"], "here")
+    assert found.versions == {"numpy": np.__version__}
+    assert (found.cores or 0) >= 1
+    assert found.cpu
+    assert found.name == "here"
 
 
 def test_a_core_that_is_busy_now_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from rid_bench import layers, litert_profile, profiles
 from rid_bench.artefacts import open_artefact
-from rid_bench.layers import Layer
+from rid_bench.portable.records import Operator
 
 SUMMARY = """
 ============ Run Order ============
@@ -58,36 +57,36 @@ def test_bytes_are_at_least_those_of_the_weights(exported: dict[str, Path]) -> N
 
 def test_events_find_their_operators() -> None:
     graph = [
-        Layer("CONV_2D", "first", 10, 1),
-        Layer("ADD", "sum", 0, 2),
-        Layer("CONV_2D", "second", 20, 3),
+        Operator("CONV_2D", "first", 0, 10, 1),
+        Operator("ADD", "sum", 0, 0, 2),
+        Operator("CONV_2D", "second", 0, 20, 3),
     ]
-    events: list[dict[str, Any]] = [
-        {"kind": "Convolution (NHWC, F32) IGEMM", "seconds": 2.0},
-        {"kind": "Add (ND)", "seconds": 1.0},
-        {"kind": "Fully Connected (NC, F32) GEMM", "seconds": 5.0},
-        {"kind": "Something new", "seconds": 2.0},
+    events = [
+        Operator("Convolution (NHWC, F32) IGEMM", "Convolution (NHWC, F32) IGEMM", 2.0),
+        Operator("Add (ND)", "Add (ND)", 1.0),
+        Operator("Fully Connected (NC, F32) GEMM", "Fully Connected (NC, F32) GEMM", 5.0),
+        Operator("Something new", "Something new", 2.0),
     ]
     rows = profiles.attach(events, graph)
-    assert [row["name"] for row in rows] == ["first", "sum", "second", "Something new"]
-    assert [row["multiply_adds"] for row in rows] == [10, 0, 20, None]
+    assert [row.name for row in rows] == ["first", "sum", "second", "Something new"]
+    assert [row.multiply_adds for row in rows] == [10, 0, 20, None]
     assert profiles.slowest(rows, 2) == ["second: 50%", "first: 20%"]
 
 
 def test_nothing_is_claimed_where_counts_differ() -> None:
-    graph = [Layer("CONV_2D", "first", 10, 1), Layer("CONV_2D", "second", 20, 3)]
-    (row,) = profiles.attach([{"kind": "Convolution", "seconds": 1.0}], graph)
-    assert row["multiply_adds"] is None
-    assert row["name"] == "Convolution"
+    graph = [Operator("CONV_2D", "first", 0, 10, 1), Operator("CONV_2D", "second", 0, 20, 3)]
+    (row,) = profiles.attach([Operator("Convolution", "Convolution", 1.0)], graph)
+    assert row.multiply_adds is None
+    assert row.name == "Convolution"
 
 
 @pytest.mark.parametrize("target", ["tflite", "onnx"])
 def test_profile_of_a_real_file(target: str, exported: dict[str, Path]) -> None:
     row = profiles.profile(open_artefact(exported[target]), 1, runs=3)
-    assert row["error"] is None
-    assert len(row["slowest"]) == 3
-    assert all(layer["seconds"] >= 0 for layer in row["layers"])
-    total = sum(layer["multiply_adds"] or 0 for layer in row["layers"])
+    assert row.error is None
+    assert len(row.slowest) == 3
+    assert all(layer.seconds >= 0 for layer in row.layers)
+    total = sum(layer.multiply_adds or 0 for layer in row.layers)
     wanted = layers.multiply_adds(exported["tflite"])
     # ONNX Runtime pads channels to its blocks, so it may do somewhat more.
     assert wanted <= total <= (1 if target == "tflite" else 1.3) * wanted
@@ -98,5 +97,5 @@ def test_a_profiler_that_fails_is_a_row(
 ) -> None:
     monkeypatch.setattr(profiles.sys, "executable", "/bin/false")
     row = profiles.profile(open_artefact(exported["tflite"]), 1, runs=1)
-    assert row["error"] == "the profiler ended with 1"
-    assert row["layers"] == []
+    assert row.error == "the profiler ended with 1"
+    assert row.layers == ()

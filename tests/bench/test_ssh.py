@@ -18,6 +18,7 @@ import pytest
 from rid_bench import results
 from rid_bench.artefacts import open_artefact
 from rid_bench.devices import bundle, ssh
+from rid_bench.portable.records import measured
 from rid_core.errors import RidError
 
 
@@ -95,8 +96,8 @@ def test_there_and_back(board: ssh.Board, packed: Path, tmp_path: Path) -> None:
     target = tmp_path / "board.json"
     (found,) = ssh.run(here, packed, target, QUICK)
     assert found.name == "a board"
-    assert len(results.measured(found.cells)) == 1
-    assert found.fidelity[0]["gate"] is None
+    assert len(measured(found.cells)) == 1
+    assert found.fidelity[0].gate is None
     assert results.load(target) == [found]
     assert list((tmp_path / "on board").iterdir()) == []  # nothing is left behind
 

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
-from rid_bench.portable.timing import doubt, percentile, summarize
+from rid_bench.portable.records import Measured
+from rid_bench.portable.timing import percentile, summarize
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.99, 1.0])
@@ -19,7 +22,8 @@ def test_summary_of_samples_in_any_order() -> None:
     assert found.p90 == pytest.approx(0.46)
     assert found.mean == pytest.approx(0.3)
     assert found.spread == pytest.approx((0.46 - 0.14) / 0.3)
-    assert found.to_dict()["median"] == 0.3
+    assert found.scaled(2).median == 0.6
+    assert found.scaled(2).spread == found.spread
 
 
 def test_no_samples_is_an_error() -> None:
@@ -27,12 +31,8 @@ def test_no_samples_is_an_error() -> None:
         summarize([])
 
 
-def test_doubts() -> None:
-    assert doubt({"total": {"spread": 0.1}, "cpu_share": 0.9}) is None
-    assert doubt({"total": {"spread": 0.1}}) is None
-    noisy = doubt({"total": {"spread": 0.43}, "cpu_share": 0.9})
-    assert noisy is not None
-    assert "43%" in noisy
-    starved = doubt({"total": {"spread": 0.01}, "cpu_share": 0.31})
-    assert starved is not None
-    assert "31% of its cores" in starved
+def test_doubts(cell: Callable[..., Measured]) -> None:
+    assert cell(spread=0.1, cpu_share=0.9).doubt is None
+    assert cell(spread=0.1, cpu_share=None).doubt is None
+    assert "43%" in cell(spread=0.43, cpu_share=0.9).doubt
+    assert "31% of its cores" in cell(spread=0.01, cpu_share=0.31).doubt

@@ -13,7 +13,8 @@ import pytest
 from rid_core import artifact
 from rid_core.artifact import ArtifactMetadata, TensorInfo
 from rid_core.errors import MissingExtraError, RidError
-from rid_core.runtimes import load_runtime
+from rid_core.runtimes import ModelRuntime, load_runtime
+from rid_core.runtimes.torch import TorchRuntime
 
 SIZE = 32
 
@@ -177,7 +178,7 @@ def test_altered_file(tmp_path: Path) -> None:
 def test_missing_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = onnx_file(tmp_path / "m.onnx")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'rid-defender\[export\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install -e '\.\[export\]'"):
         load_runtime(path)
 
 
@@ -209,6 +210,106 @@ def test_coreml_says_where_it_runs(tmp_path: Path) -> None:
     artifact.seal(package, described)
     with pytest.raises(RidError, match=r"macOS only.*rid-export verify"):
         load_runtime(package)
+
+
+class Tape:
+    """A session that keeps what it is fed, and gives what it was told."""
+
+    name = "tape"
+
+    def __init__(self, **gives: np.ndarray) -> None:
+        self.gives = gives
+        self.fed = np.empty(0)
+
+    def feed(self, stored: np.ndarray) -> None:
+        self.fed = stored
+
+    def infer(self) -> None:
+        pass
+
+    def fetch(self, name: str) -> np.ndarray:
+        return self.gives[name]
+
+
+def on_tape(
+    tape: Tape, image: TensorInfo, outputs: tuple[TensorInfo, ...], layout: str
+) -> ModelRuntime:
+    about = {"preset": "rid-s", "levels": 8, "stride": 2, "fixed_size": None}
+    return ModelRuntime("file", tape, image=image, outputs=outputs, layout=layout, **about)
+
+
+@pytest.mark.parametrize("layout", ["nhwc", "nchw"])
+@pytest.mark.parametrize(
+    "info",
+    [
+        TensorInfo("image", "float32", (1, 8, 8, 3), 0, 1),
+        TensorInfo("image", "float16", (1, 8, 8, 3), 0, 1),
+        TensorInfo("image", "uint8", (1, 8, 8, 3), 0, 1, 1 / 255, 0),
+        TensorInfo("image", "int8", (1, 8, 8, 3), 0, 1, 1 / 255, -128),
+        TensorInfo("image", "uint8", (1, 8, 8, 3), 0, 1, 0.005, 3),
+    ],
+    ids=lambda info: f"{info.dtype} {info.scale}",
+)
+def test_a_photo_is_encoded_as_the_metadata_says(info: TensorInfo, layout: str) -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    value = photo.astype(np.float32) / np.float32(255)
+    wanted = info.encode(value[None] if layout == "nhwc" else value.transpose(2, 0, 1)[None])
+    tape = Tape()
+    runtime = on_tape(tape, info, (), layout)
+    runtime.encode(photo)
+    first = tape.fed
+    np.testing.assert_array_equal(first, wanted)
+    assert first.dtype == np.dtype(info.dtype)
+    assert first.flags.c_contiguous
+    runtime.encode(photo)  # fresh memory for every photo would cost more than the arithmetic
+    if info.dtype == "float32":
+        assert np.shares_memory(tape.fed, first)
+    runtime.encode(value)
+    np.testing.assert_array_equal(tape.fed, wanted)
+
+
+@pytest.mark.parametrize("layout", ["nhwc", "nchw"])
+def test_a_perturbation_is_decoded_as_the_metadata_says(layout: str) -> None:
+    info = TensorInfo("delta", "int8", (1, 4, 6, 3), -1, 1, 1 / 100, 5)
+    shape = (1, 4, 6, 3) if layout == "nhwc" else (1, 3, 4, 6)
+    stored = np.random.default_rng(0).integers(-128, 128, shape).astype(np.int8)
+    plain = info.decode(stored)[0]
+    plain = plain if layout == "nhwc" else plain.transpose(1, 2, 0)
+    image = TensorInfo("image", "float32", shape, 0, 1)
+    runtime = on_tape(Tape(delta=stored), image, (info,), layout)
+    np.testing.assert_array_equal(runtime.decode(), plain.clip(-1, 1))
+    assert runtime.decode() is runtime.decode()
+    photo = np.zeros((4, 6, 3), np.float32)
+    np.testing.assert_array_equal(runtime.run(photo)["delta"], plain)  # neither clipped nor checked
+    unit = runtime.perturb(photo)
+    np.testing.assert_array_equal(unit, plain.clip(-1, 1))
+    assert not np.shares_memory(unit, runtime.decode())
+
+
+def test_image_types_hold_8_bits() -> None:
+    picture = TensorInfo("protected", "image", (1, 3, 4, 6), 0, 1)
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    tape = Tape(protected=pixels)
+    runtime = on_tape(tape, TensorInfo("image", "image", (1, 3, 4, 6), 0, 1), (picture,), "nchw")
+    value = pixels.astype(np.float32) / 255
+    np.testing.assert_array_equal(runtime.run(value)["protected"], value)
+    np.testing.assert_array_equal(tape.fed, pixels)
+
+
+def test_threads_of_torch_are_put_back(checkpoint: Path, image: np.ndarray) -> None:
+    import torch
+
+    runtime = TorchRuntime(checkpoint, threads=1)
+    seen = []
+    runtime.defender.register_forward_pre_hook(lambda *_: seen.append(torch.get_num_threads()))
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        runtime.perturb(image)
+        assert seen == [1]
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_unknown_preset_or_file(tmp_path: Path) -> None:

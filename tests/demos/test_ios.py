@@ -129,11 +129,12 @@ def check_report(file: Path, folder: Path) -> None:
 
     from rid_bench import results
     from rid_bench.cli import main_command
+    from rid_bench.portable.records import label, measured
 
     (run,) = results.load(file)
-    assert run.machine["cpu"] == "iPhone0,0"
-    (cell,) = results.measured(run.cells)
-    assert results.label(cell, threads=False) == "rid-s Core ML fp32 (CPU kernels)"
+    assert run.machine.cpu == "iPhone0,0"
+    (cell,) = measured(run.cells)
+    assert label(cell, threads=False) == "rid-s Core ML fp32 (CPU kernels)"
     page = folder / "report.html"
     done = CliRunner().invoke(main_command, ["report", str(file), "-o", str(page)])
     assert done.exit_code == 0, done.output

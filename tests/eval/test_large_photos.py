@@ -11,7 +11,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from rid_core import protect
+from rid_core import protection as protect
 from rid_core.budget import Budget
 from rid_core.checkpoint import ModelCard, load_checkpoint, save_checkpoint, weights_digest
 from rid_core.defenders import create_defender

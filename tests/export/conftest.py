@@ -121,20 +121,15 @@ def small_tflite(small_checkpoint: Path, small_images: Any) -> Any:
 
     from rid_core.checkpoint import load_checkpoint
     from rid_core.quantization.grids import calibrate
-    from rid_export.backends.litert import edits
-    from rid_export.backends.litert.flatbuffer import Graph, read_model, write_model
+    from rid_export.backends.litert.convert import named_model
     from rid_export.graph import ExportGraph
 
     defender, card = load_checkpoint(small_checkpoint)
     graph = ExportGraph(defender, card.levels, "nhwc")
     path = small_checkpoint.with_name("small.tflite")
     litert_torch.convert(graph, sample_kwargs={"image": graph.example(64)}).export(str(path))
-    edited = Graph(read_model(path.read_bytes()))
-    edits.split_sums(edited)
-    weights = {name: value.numpy() for name, value in graph.defender.state_dict().items()}
-    edits.name_layers(edited, weights)
-    edits.own_biases(edited, weights)
-    return graph, write_model(edited.model), calibrate(graph.defender, small_images[1])
+    data = named_model(path.read_bytes(), graph.weights())
+    return graph, data, calibrate(graph.defender, small_images[1])
 
 
 @pytest.fixture(scope="session")
@@ -142,22 +137,35 @@ def small_onnx(small_checkpoint: Path, small_images: Any) -> Any:
     """(graph, float ``ModelProto`` with its nodes named, grids) of the tiny defender."""
     from rid_core.checkpoint import load_checkpoint
     from rid_core.quantization.grids import calibrate
-    from rid_export.backends.onnx.convert import _export
-    from rid_export.backends.onnx.graph import name_nodes
+    from rid_export.backends.onnx.convert import export_graph
+    from rid_export.backends.onnx.graph import name_layers
     from rid_export.graph import ExportGraph
     from rid_export.spec import ExportSpec
 
     defender, card = load_checkpoint(small_checkpoint)
     graph = ExportGraph(defender, card.levels, "nchw")
-    model = _export(graph, ExportSpec("onnx", resolution=64))
-    name_nodes(model)
+    model = export_graph(graph, ExportSpec("onnx", resolution=64))
+    name_layers(model)
     return graph, model, calibrate(graph.defender, small_images[1])
+
+
+@pytest.fixture(scope="session")
+def small_coreml(small_checkpoint: Path, small_images: Any) -> Any:
+    """(graph, ``MLModel`` of the fp16 program, grids) of the tiny defender."""
+    from rid_core.checkpoint import load_checkpoint
+    from rid_core.quantization.grids import calibrate
+    from rid_export.backends.coreml.convert import to_program
+    from rid_export.graph import ExportGraph
+
+    defender, card = load_checkpoint(small_checkpoint)
+    graph = ExportGraph(defender, card.levels, "nchw", protected_scale=255)
+    return graph, to_program(graph, 64, half=True), calibrate(graph.defender, small_images[1])
 
 
 @pytest.fixture(scope="session")
 def reference(checkpoint: Path, portrait: Any) -> Any:
     """What the gate compares with."""
-    from rid_core.runtimes.torch_runtime import TorchRuntime
+    from rid_core.runtimes.torch import TorchRuntime
     from rid_export.parity import make_reference
 
     runtime = TorchRuntime(checkpoint)

@@ -140,7 +140,7 @@ def convert(
 @contextlib.contextmanager
 def coreml_head(spoil: Spoil) -> Iterator[None]:
     """Core ML's target adds the perturbation in levels, in a graph of its own: spoil that too."""
-    from rid_export.backends.coreml.graph import LevelsGraph
+    from rid_export.graph import LevelsGraph
 
     def protect(self: Any, image: Tensor, delta: Tensor) -> Tensor:
         return spoil.protect(image / 255, delta, self.levels / 255) * spoil.scale(255.0)
@@ -335,7 +335,7 @@ def _double_onnx(path: Path, of_weights: bool) -> None:
 def _double_tflite(path: Path, of_weights: bool) -> None:
     from ai_edge_litert import schema_py_generated as schema
 
-    from rid_export.backends.litert.flatbuffer import read_model, write_model
+    from rid_export.backends.litert.graph import read_model, write_model
 
     model = read_model(path.read_bytes())
     graph = model.subgraphs[0]

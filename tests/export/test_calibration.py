@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from rid_core.errors import RidError
-from rid_export.calibration import Material, make_calibration, material_for
+from rid_export.calibration import CalibrationData, calibration_data_for, make_calibration
 from rid_export.spec import ExportSpec
 
 
@@ -56,14 +56,14 @@ def test_noise_is_refused_unless_asked_for_and_then_unfit() -> None:
         resolution=32,
         allow_noise=True,
     )
-    assert material_for(spec, None).unfit == "calibrated on noise"
+    assert calibration_data_for(spec, None).unfit == "calibrated on noise"
 
 
 def test_material_survives_files(tmp_path: Path) -> None:
     made = make_calibration(None, 3, 32)
-    material = Material(made.images[:2], made.images, made.digest, made.unfit)
+    material = CalibrationData(made.images[:2], made.images, made.digest, made.unfit)
     material.save(tmp_path)
-    loaded = Material.load(tmp_path)
+    loaded = CalibrationData.load(tmp_path)
     assert loaded.calibration is not None
     assert np.array_equal(loaded.calibration, made.images)
     assert np.array_equal(loaded.portraits, made.images[:2])

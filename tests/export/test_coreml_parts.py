@@ -11,16 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rid_export.backends.coreml.activations import Scale, block_of, layers, quantize_inputs
+from rid_export.backends.coreml.weights import linear_weights, palette, palettized_weights
 
 from rid_core.errors import RidError
-from rid_export.backends.coreml.activations import Scale, block_of, layers, quantize_inputs
-from rid_export.backends.coreml.graph import LevelsGraph, _gelu, to_program
+from rid_core.fidelity import compare
 from rid_export.backends.coreml.quantize import quantize_coreml
 from rid_export.backends.coreml.runner import MilRunner, layer_names, nodes
-from rid_export.backends.coreml.weights import linear_weights, palette, palettized_weights
-from rid_export.calibration import Material
-from rid_export.graph import ExportGraph
-from rid_export.parity import compare
+from rid_export.calibration import CalibrationData
+from rid_export.graph import ExportGraph, LevelsGraph, _gelu, to_program
 from rid_export.registry import get_target
 from rid_export.spec import ExportSpec
 
@@ -28,7 +27,7 @@ SIDE = 64
 LEVELS = 6
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (4, SIDE, SIDE, 3), dtype=np.uint8)
-MATERIAL = Material(IMAGES, IMAGES)
+MATERIAL = CalibrationData(IMAGES, IMAGES)
 
 
 def build(kind: str) -> ExportGraph:

@@ -21,7 +21,7 @@ from rid_core.artifact import Check, Parity, read_metadata
 from rid_core.budget import Budget
 from rid_core.report import Report
 from rid_export import delivery
-from rid_export.layers import LayerError, Notes
+from rid_export.layers import LayerError, QuantizationReport
 from rid_export.page import Entry, Errors, build
 from rid_export.report import Result
 
@@ -44,7 +44,7 @@ def report() -> Report:
     rng = np.random.default_rng(0)
     portrait = np.rint(rng.random((SIDE, SIDE, 3)) * 255).astype(np.float32) / 255
     truth = np.tanh(rng.normal(size=portrait.shape)).astype(np.float32)
-    notes = Notes(
+    notes = QuantizationReport(
         float_layers=("stem", "to_image.conv"),
         before={"delta_sqnr_db": 19.04},
         after={"delta_sqnr_db": 23.12},

@@ -16,9 +16,10 @@ import pytest
 
 from rid_core.artifact import read_metadata
 from rid_core.errors import RidError
-from rid_core.runtimes.onnx_runtime import OnnxRuntime
-from rid_core.runtimes.torch_runtime import TorchRuntime
-from rid_export.parity import compare, gate, thresholds
+from rid_core.fidelity import compare
+from rid_core.runtimes.onnxruntime import OnnxRuntime
+from rid_core.runtimes.torch import TorchRuntime
+from rid_export.parity import gate, thresholds
 from rid_export.pipeline import STAGES, Job, Stage, export
 from rid_export.portraits import bundled_portraits, of_many_sizes
 from rid_export.spec import ExportSpec

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from rid_core.errors import RidError
-from rid_export.backends.litert.flatbuffer import Graph, read_model, write_model
-from rid_export.backends.litert.runner import TFLiteRunner
+from rid_core.runtimes.litert import open_model
+from rid_export.backends.litert.graph import Graph, read_model, write_model
 from rid_export.quantization import images_of
 
 pytestmark = pytest.mark.slow  # converts the tiny network
@@ -26,7 +26,7 @@ def first(graph: Graph, kind: str) -> Any:
 
 
 def outputs(data: bytes, small_images: Any) -> dict[str, np.ndarray]:
-    return TFLiteRunner(data, keep=False).outputs(next(images_of(small_images[0])))
+    return open_model(data).predict(next(images_of(small_images[0])))
 
 
 def same_outputs(data: bytes, other: bytes, small_images: Any) -> bool:

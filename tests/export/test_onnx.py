@@ -80,7 +80,7 @@ def test_planted_faults(
 ) -> None:
     import onnx
 
-    from rid_core.runtimes.onnx_runtime import OnnxRuntime
+    from rid_core.runtimes.onnxruntime import OnnxRuntime
     from rid_export.parity import gate, thresholds
 
     model = onnx.load(exported("onnx").file)

@@ -10,11 +10,12 @@ import pytest
 
 from rid_core.errors import RidError
 from rid_export.backends.onnx.graph import (
-    OnnxRunner,
+    activations,
     bytes_at_the_ends,
     head,
-    name_nodes,
+    name_layers,
     nodes,
+    open_model,
     sort_nodes,
     weighted,
     with_head,
@@ -55,7 +56,7 @@ def test_names_are_unique_where_weights_have_none(model: Any) -> None:
     find(model, "enter").input[1] = "folded"
     weight = next(t for t in model.graph.initializer if t.name == "defender.enter.weight")
     weight.name = "folded"
-    name_nodes(model)
+    name_layers(model)
     names = [node.name for node in model.graph.node]
     assert len(set(names)) == len(names)
     assert any(name.startswith("stem/conv") for name in names)
@@ -74,7 +75,7 @@ def test_the_head_is_cut_off_and_put_back(model: Any, image: np.ndarray) -> None
     whole = with_head(trunk, model)
     onnx.checker.check_model(whole, full_check=True)
     names = ["protected", "delta"]
-    before, after = (OnnxRunner(each).run(image, names) for each in (model, whole))
+    before, after = (open_model(each).predict(image, names) for each in (model, whole))
     assert all(np.array_equal(before[name], after[name]) for name in names)
 
 
@@ -85,7 +86,7 @@ def test_a_trunk_of_another_network_shows(model: Any, image: np.ndarray) -> None
         if node.op_type == "Tanh":
             node.op_type = "Sin"
     whole = with_head(trunk, model)
-    before, after = (OnnxRunner(each).run(image, ["protected"]) for each in (model, whole))
+    before, after = (open_model(each).predict(image, ["protected"]) for each in (model, whole))
     assert not np.allclose(before["protected"], after["protected"], atol=1e-3)
 
 
@@ -93,10 +94,10 @@ def test_bytes_at_the_ends(model: Any, image: np.ndarray) -> None:
     import onnx
 
     names = ["protected", "delta"]
-    before = OnnxRunner(model).run(image, names)
+    before = open_model(model).predict(image, names)
     bytes_at_the_ends(model)
     onnx.checker.check_model(model, full_check=True)
-    after = OnnxRunner(model).run(image, names)
+    after = open_model(model).predict(image, names)
     assert after["protected"].dtype == np.uint8
     assert after["delta"].dtype == np.float32
     np.testing.assert_allclose(after["delta"], before["delta"], atol=1e-4)
@@ -115,7 +116,7 @@ def test_bytes_at_the_ends_without_protected(model: Any) -> None:
 def test_nodes_are_put_in_order(model: Any, image: np.ndarray) -> None:
     import onnx
 
-    wanted = OnnxRunner(model).delta(image)
+    wanted = open_model(model).delta(image)
     backwards = list(model.graph.node)[::-1]
     del model.graph.node[:]
     model.graph.node.extend(backwards)
@@ -123,7 +124,7 @@ def test_nodes_are_put_in_order(model: Any, image: np.ndarray) -> None:
         onnx.checker.check_model(model)
     sort_nodes(model)
     onnx.checker.check_model(model, full_check=True)
-    assert np.array_equal(OnnxRunner(model).delta(image), wanted)
+    assert np.array_equal(open_model(model).delta(image), wanted)
 
 
 def test_the_head_has_constants_of_its_own(model: Any, image: np.ndarray) -> None:
@@ -139,7 +140,7 @@ def test_the_head_has_constants_of_its_own(model: Any, image: np.ndarray) -> Non
     whole = with_head(trunk, model)
     onnx.checker.check_model(whole, full_check=True)
     names = ["protected", "delta"]
-    before, after = (OnnxRunner(each).run(image, names) for each in (model, whole))
+    before, after = (open_model(each).predict(image, names) for each in (model, whole))
     assert all(np.array_equal(before[name], after[name]) for name in names)
 
 
@@ -163,11 +164,10 @@ def test_what_is_inside_is_what_torch_computes(small_onnx: Any, image: np.ndarra
         graph(torch.from_numpy(image.transpose(2, 0, 1)[None]))
     finally:
         hook.remove()
-    runner = OnnxRunner(model, inside=True)
-    inside = runner.activations(image)
+    inside = activations(model)(image)
     np.testing.assert_allclose(inside[find(model, "enter").output[0]], seen["enter"], atol=1e-4)
     assert inside.keys() >= {"delta", "protected"}
-    assert np.array_equal(inside["delta"][0], runner.delta(image))
+    assert np.array_equal(inside["delta"][0], open_model(model).delta(image))
 
 
 def test_integers_are_shown_as_what_they_stand_for(image: np.ndarray) -> None:
@@ -192,7 +192,7 @@ def test_integers_are_shown_as_what_they_stand_for(image: np.ndarray) -> None:
         [numpy_helper.from_array(np.asarray(value), name) for value, name in constants],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    inside = OnnxRunner(model, inside=True).activations(image)
+    inside = activations(model)(image)
     assert "stored" not in inside
     planes = image.transpose(2, 0, 1)[None]
     error = np.abs(inside["dark"] + planes)
@@ -216,4 +216,4 @@ def test_layers_on_the_way_to_delta(small_onnx: Any) -> None:
 def test_a_damaged_model_does_not_load(model: Any) -> None:
     find(model, "enter").op_type = "NoSuchOperator"
     with pytest.raises(Exception, match="NoSuchOperator"):
-        OnnxRunner(model)
+        open_model(model)

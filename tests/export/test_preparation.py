@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from rid_core.errors import RidError
-from rid_core.runtimes.torch_runtime import TorchRuntime
-from rid_export.calibration import Material
+from rid_core.runtimes.torch import TorchRuntime
+from rid_export.calibration import CalibrationData
 from rid_export.preparation import Preparation, scratch_folder
 from rid_export.spec import ExportSpec
 
@@ -63,7 +63,7 @@ def test_the_reference_of_a_dynamic_file_has_many_sizes(prepared: Preparation) -
     assert len(found.portraits) == 8 + len(found.sizes) - 1
     assert prepared.reference(FLOAT).sizes == ((64, 64),)
     # What the converter gets stays square.
-    assert prepared.material(dataclasses.replace(WEIGHTS, dynamic=True)) is not None
+    assert prepared.calibration_folder(dataclasses.replace(WEIGHTS, dynamic=True)) is not None
 
 
 def test_an_untrained_network_proves_nothing(tmp_path: Path, notices: list[str]) -> None:
@@ -116,13 +116,13 @@ def test_only_integer_activations_are_calibrated(prepared: Preparation, notices:
 
 
 def test_converters_get_the_images_that_they_need(prepared: Preparation) -> None:
-    assert prepared.material(FLOAT) is None
-    plain, calibrated = prepared.material(WEIGHTS), prepared.material(INT8)
+    assert prepared.calibration_folder(FLOAT) is None
+    plain, calibrated = prepared.calibration_folder(WEIGHTS), prepared.calibration_folder(INT8)
     assert plain is not None
     assert calibrated is not None
     assert plain != calibrated
-    assert prepared.material(ExportSpec("onnx", precision="fp16", resolution=64)) == plain
-    read = Material.load(calibrated)
+    assert prepared.calibration_folder(ExportSpec("onnx", precision="fp16", resolution=64)) == plain
+    read = CalibrationData.load(calibrated)
     made = prepared.calibration(INT8)
     assert made is not None
     assert read.calibration is not None
@@ -130,33 +130,33 @@ def test_converters_get_the_images_that_they_need(prepared: Preparation) -> None
     assert read.digest == made.digest
     wanted = [image * 255 for image in prepared.portraits(INT8).images]
     np.testing.assert_allclose(read.portraits, wanted, atol=1e-3)
-    assert Material.load(plain).calibration is None
+    assert CalibrationData.load(plain).calibration is None
 
 
 def test_noise_is_handed_on_as_unfit(prepared: Preparation) -> None:
     spec = ExportSpec(
         "tflite", precision="int8", resolution=32, calib="noise", calib_samples=2, allow_noise=True
     )
-    folder = prepared.material(spec)
+    folder = prepared.calibration_folder(spec)
     assert folder is not None
-    assert Material.load(folder).unfit == "calibrated on noise"
+    assert CalibrationData.load(folder).unfit == "calibrated on noise"
 
 
 def test_a_full_disk_is_named_and_the_next_try_starts_anew(
     prepared: Preparation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(self: Material, folder: Path) -> None:
+    def full(self: CalibrationData, folder: Path) -> None:
         (folder / "portraits.npy").write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Material, "save", full)
+        patch.setattr(CalibrationData, "save", full)
         for _ in range(2):
             with pytest.raises(RidError, match=r"\(No space left on device\); TMPDIR names"):
-                prepared.material(WEIGHTS)
-    folder = prepared.material(WEIGHTS)
+                prepared.calibration_folder(WEIGHTS)
+    folder = prepared.calibration_folder(WEIGHTS)
     assert folder is not None
-    assert len(Material.load(folder).portraits) == 8
+    assert len(CalibrationData.load(folder).portraits) == 8
 
 
 def test_a_scratch_folder_goes_whatever_happens(tmp_path: Path, monkeypatch: Any) -> None:

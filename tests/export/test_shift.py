@@ -11,7 +11,7 @@ import torch
 
 from rid_core.errors import RidError
 from rid_export.parity import gate, make_reference, measure, thresholds
-from rid_export.shift import LatentShift
+from rid_export.preparation import LatentShift
 
 LEVELS = 6
 

@@ -18,16 +18,16 @@ import pytest
 
 from rid_core.artifact import read_metadata, seal
 from rid_core.errors import MissingExtraError, RidError
+from rid_core.runtimes.tensorflow import TensorFlowRuntime, is_installed
 from rid_export.parity import gate, make_reference, thresholds
 from rid_export.registry import get_target
 from rid_export.spec import ExportSpec
-from rid_export.tensorflow_runtime import TensorFlowRuntime, tensorflow_is_installed
 
 pytestmark = pytest.mark.slow  # converts the tiny network
 
 INSTALLED = importlib.util.find_spec("tensorflow") is not None
 NEEDS_TENSORFLOW = pytest.mark.skipif(
-    not INSTALLED, reason="TensorFlow is not installed: pip install 'rid-defender[tensorflow]'"
+    not INSTALLED, reason="TensorFlow is not installed: pip install -e '.[tensorflow]'"
 )
 
 
@@ -67,7 +67,7 @@ def file(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="module")
 def reference(small_checkpoint: Path) -> Any:
-    from rid_core.runtimes.torch_runtime import TorchRuntime
+    from rid_core.runtimes.torch import TorchRuntime
     from rid_export.portraits import bundled_portraits
 
     runtime = TorchRuntime(small_checkpoint)
@@ -77,7 +77,7 @@ def reference(small_checkpoint: Path) -> Any:
 
 def spoil(path: Path, copy: Path, edit: Callable[[Any], None]) -> Path:
     """A copy with another network, whose metadata is sealed anew."""
-    from rid_export.backends.litert.flatbuffer import Graph, read_model, write_model
+    from rid_export.backends.litert.graph import Graph, read_model, write_model
 
     graph = Graph(read_model(path.read_bytes()))
     edit(graph)
@@ -103,12 +103,12 @@ def test_it_is_the_last_of_the_gates_runtimes(file: Path, tensorflow: str) -> No
 
 
 def test_the_gate_does_without_and_says_so(file: Path, absent: None) -> None:
-    assert not tensorflow_is_installed()
+    assert not is_installed()
     target = get_target("tflite")
     assert [runner.name.split()[0] for runner in target.runners(file)] == ["LiteRT"] * 2
     (line,) = (line for line in target.remarks(file) if "TensorFlow" in line)
-    assert line.endswith("not installed: pip install 'rid-defender[tensorflow]'")
-    with pytest.raises(MissingExtraError, match=r"rid-defender\[tensorflow\]"):
+    assert line.endswith("not installed: pip install -e '.[tensorflow]'")
+    with pytest.raises(MissingExtraError, match=r"'\.\[tensorflow\]'"):
         TensorFlowRuntime(file)
 
 
@@ -169,7 +169,7 @@ def test_the_pipeline_records_its_figures(file: Path) -> None:
 
 @NEEDS_TENSORFLOW
 def test_it_agrees_with_litert(file: Path, reference: Any) -> None:
-    from rid_core.runtimes.litert_runtime import LiteRTRuntime
+    from rid_core.runtimes.litert import LiteRTRuntime
 
     image = reference.portraits[0]
     ours, theirs = LiteRTRuntime(file).perturb(image), TensorFlowRuntime(file).perturb(image)

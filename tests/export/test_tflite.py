@@ -54,7 +54,7 @@ def test_operators_are_clean(exported: Any) -> None:
 
 
 def test_one_partition(exported: Any) -> None:
-    from rid_core.runtimes.litert_runtime import LiteRTRuntime
+    from rid_core.runtimes.litert import LiteRTRuntime
 
     result = exported("tflite")
     names = LiteRTRuntime(result.file).operators
@@ -114,7 +114,7 @@ def test_runtime_agrees_with_torch(exported: Any, checkpoint: Path) -> None:
 
 
 def test_a_weight_changed_after_export(exported: Any, reference: Any, tmp_path: Path) -> None:
-    from rid_core.runtimes.litert_runtime import LiteRTRuntime
+    from rid_core.runtimes.litert import LiteRTRuntime
     from rid_export.parity import gate, thresholds
 
     data = bytearray(exported("tflite").file.read_bytes())

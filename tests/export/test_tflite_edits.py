@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from rid_core.errors import RidError
+from rid_core.runtimes.litert import open_model
 from rid_export.backends.litert import edits
-from rid_export.backends.litert.flatbuffer import Graph, read_model, write_model
-from rid_export.backends.litert.runner import TFLiteRunner
+from rid_export.backends.litert.graph import Graph, name_layers, read_model, write_model
 from rid_export.quantization import images_of
 
 pytestmark = pytest.mark.slow  # converts the tiny network
@@ -41,7 +41,7 @@ def image(small_images: Any) -> np.ndarray:
 
 
 def outputs(graph: Graph, image: np.ndarray) -> dict[str, np.ndarray]:
-    return TFLiteRunner(write_model(graph.model), keep=False).outputs(image)
+    return open_model(write_model(graph.model)).predict(image)
 
 
 def kinds(graph: Graph) -> Counter[str]:
@@ -111,12 +111,12 @@ def test_other_constants_are_left_alone(fault: str, graph: Graph) -> None:
 
 
 def test_layers_are_called_by_their_modules(graph: Graph, weights: Any) -> None:
-    edits.name_layers(graph, weights)
+    name_layers(graph, weights)
     names = [graph.name(index) for index in range(len(graph.tensors))]
     assert len(set(names)) == len(names)
     assert {"image", "delta", "protected"} <= set(names)
     for operator in graph.operators:
-        if not edits.weighted(graph, operator):
+        if not graph.weighted(operator):
             continue
         layer = graph.name(int(operator.outputs[0]))
         stored = graph.constant(int(operator.inputs[1]))
@@ -127,7 +127,7 @@ def test_layers_are_called_by_their_modules(graph: Graph, weights: Any) -> None:
 
 def test_weights_of_no_module_are_called_by_the_layer_before(graph: Graph, weights: Any) -> None:
     known = {name: value for name, value in weights.items() if not name.startswith("enter.")}
-    edits.name_layers(graph, known)
+    name_layers(graph, known)
     names = {graph.name(index) for index in range(len(graph.tensors))}
     assert "stem/conv_2d" in names
     assert "enter" not in names
@@ -139,12 +139,12 @@ def test_weights_of_no_module_are_called_by_the_layer_before(graph: Graph, weigh
 def test_biases_are_the_networks_own(graph: Graph, image: np.ndarray, weights: Any) -> None:
     """The stem's bias is not zero, and the converter hides it among the codes of places."""
     edits.split_sums(graph)
-    edits.name_layers(graph, weights)
+    name_layers(graph, weights)
 
     def biases() -> dict[str, tuple[int, np.ndarray]]:
         found = {}
         for operator in graph.operators:
-            if edits.weighted(graph, operator):
+            if graph.weighted(operator):
                 bias = int(operator.inputs[2])
                 value = graph.constant(bias)
                 assert value is not None
@@ -164,7 +164,7 @@ def test_biases_are_the_networks_own(graph: Graph, image: np.ndarray, weights: A
 
 def test_a_bias_that_cannot_be_moved_stays(graph: Graph, image: np.ndarray, weights: Any) -> None:
     """A planted fault: torch's bias of a layer that no constant is added to is another one."""
-    edits.name_layers(graph, weights)
+    name_layers(graph, weights)
     other = weights | {"enter.bias": weights["enter.bias"] + 1}
     keeps_the_outputs(graph, image, lambda g: edits.own_biases(g, other))
 
@@ -261,13 +261,13 @@ def test_a_transformer_keeps_its_outputs(
 
     def all_edits(graph: Graph) -> None:
         edits.split_sums(graph)
-        edits.name_layers(graph, state)
+        name_layers(graph, state)
         edits.own_biases(graph, state)
         edits.shuffle_at_once(graph)
         assert edits.clamp_in_two(graph) == 1
 
     keeps_the_outputs(graph, image, all_edits)
-    layers = {graph.name(int(o.outputs[0])) for o in graph.operators if edits.weighted(graph, o)}
+    layers = {graph.name(int(o.outputs[0])) for o in graph.operators if graph.weighted(o)}
     known = {name.removesuffix(".weight") for name in state if name.endswith(".weight")}
     # The converter multiplies the first layer's weights by the 2 of ``image * 2 - 1``.
     assert layers == known - {"embed"} | {"input/conv_2d"}
@@ -281,7 +281,7 @@ def test_edits_leave_other_ranks_alone(rank: int, graph: Graph, weights: Any) ->
         axes = rank or (0 if graph.constant(index) is None else 1)
         tensor.shape = np.array([*([1] * (axes - 1)), size][: axes or 0], np.int32)
     assert edits.split_sums(graph) == 0
-    edits.name_layers(graph, weights)
+    name_layers(graph, weights)
     before = {n: graph.constant(n) for n in range(len(graph.tensors))}
     edits.own_biases(graph, weights)
     for index, value in before.items():

@@ -21,7 +21,7 @@ import numpy as np
 from rid_core.budget import Budget
 from rid_core.checkpoint import bundled_checkpoint, weights_digest
 from rid_core.image import tiling
-from rid_core.protect import protect_photo, working_perturbation
+from rid_core.protection import protect_photo, working_perturbation
 
 HERE = Path(__file__).parent
 SCHEMA = 1
@@ -187,7 +187,7 @@ def photo_cases() -> list[dict[str, Any]]:
 
 TOPICS: dict[str, Callable[[], dict[str, Any]]] = {
     "budget": lambda: {"apply_uint8": budget_cases()},
-    "cover": lambda: {
+    "tiling": lambda: {
         "working_size": size_cases(),
         "starts": start_cases(),
         "weights": weight_cases(),
@@ -256,7 +256,7 @@ def _base64(array: np.ndarray) -> str:
 
 def model_document(checkpoint: Path, png: bytes) -> dict[str, Any]:
     """What the float32 network answers on ``portrait.png``."""
-    from rid_core.runtimes.torch_runtime import TorchRuntime
+    from rid_core.runtimes.torch import TorchRuntime
 
     runtime = TorchRuntime(checkpoint)
     pixels = decoded(png)

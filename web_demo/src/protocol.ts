@@ -1,7 +1,7 @@
 /** What the page and its worker say to each other. */
 
 import type { Verdict } from "./core/budget.ts";
-import type { Size } from "./core/cover.ts";
+import type { Size } from "./core/tiling.ts";
 import type { Kind } from "./core/sniff.ts";
 
 /** A file to save as. */
@@ -38,9 +38,9 @@ export interface ModelInfo {
 /** Wall-clock time of each step, in milliseconds. */
 export interface Timing {
   readonly decode: number;
-  /** Mean of one square in the network. */
+  /** Mean of one tile in the network. */
   readonly network: number;
-  readonly squares: number;
+  readonly tiles: number;
   /** From the decoded photo to the protected one, the network included. */
   readonly protect: number;
 }
@@ -66,7 +66,7 @@ export interface Saved {
 
 /** What the page can ask for, with the answers. */
 export interface Operations {
-  load: { ask: { url: string }; answer: ModelInfo };
+  load: { ask: { file: Uint8Array<ArrayBuffer> }; answer: ModelInfo };
   /** `longest`: of the views, in pixels. */
   open: { ask: { file: Blob; longest: number }; answer: Opened };
   crop: { ask: { region: Region }; answer: Views };

@@ -4,7 +4,9 @@ import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Plugin } from "vite";
 
-import { readModel } from "../src/core/metadata.ts";
+import { type ModelMetadata, readModel } from "../src/core/metadata.ts";
+import { RESULTS_FILE } from "../src/results.ts";
+import { readResults } from "./results.ts";
 
 /** A file of the page that is not in its sources. */
 interface Artefact {
@@ -17,6 +19,10 @@ interface Artefact {
 /** Where the exported model is looked for if `RID_MODEL` does not say. */
 const DEFAULT_MODEL = "../dist/rid-s.onnx";
 const SAMPLE = "../rid_core/assets/portraits/astronaut.jpg";
+const RESULTS = "../docs/results";
+/** A picture of the trial, if there is one to show: photos as they are above, protected below. */
+const ATTACK_PICTURE = "../docs/images/attack.jpg";
+const MODEL = "model/rid.onnx";
 /** Texts by title; ONNX Runtime's package names its licence but does not hold the text. */
 const LICENCES = {
   "ONNX Runtime Web (MIT)": "tools/mit-onnxruntime.txt",
@@ -25,18 +31,23 @@ const LICENCES = {
 };
 
 /**
- * The exported model (`RID_MODEL`, or what `make export` wrote), a sample portrait, and the licences
- * of what is bundled.
+ * The exported model (`RID_MODEL`, or what `make export` wrote), what was measured of it, a sample
+ * portrait, and the licences of what is bundled.
  *
  * @param root folder of the page's sources.
  */
 export function artefacts(root: string): Plugin {
   const from = (path: string) => resolve(root, path);
+  const model = () => readExport(from(process.env["RID_MODEL"] ?? DEFAULT_MODEL));
+  let building = false;
+  const picture = existsSync(from(ATTACK_PICTURE)) ? "results/attack.jpg" : null;
   const list: Artefact[] = [
+    { name: MODEL, type: "application/octet-stream", read: async () => (await model()).file },
     {
-      name: "model/rid.onnx",
-      type: "application/octet-stream",
-      read: () => readExport(from(process.env["RID_MODEL"] ?? DEFAULT_MODEL)),
+      name: RESULTS_FILE,
+      type: "application/json",
+      read: async () =>
+        JSON.stringify(readResults(from(RESULTS), (await model()).metadata, picture)),
     },
     {
       name: "sample/astronaut.jpg",
@@ -45,8 +56,26 @@ export function artefacts(root: string): Plugin {
     },
     { name: "licences.txt", type: "text/plain; charset=utf-8", read: async () => licences(from) },
   ];
+  if (picture) {
+    list.push({
+      name: picture,
+      type: "image/jpeg",
+      read: async () => Uint8Array.from(readFileSync(from(ATTACK_PICTURE))),
+    });
+  }
   return {
     name: "rid-artefacts",
+    configResolved({ command }) {
+      building = command === "build";
+    },
+    // Fetched beside the scripts, not after them; the page asks for it as soon as it runs.
+    transformIndexHtml: () => [
+      { tag: "link", attrs: { rel: "preload", href: `./${MODEL}`, as: "fetch", crossorigin: "" } },
+    ],
+    // Before anything is written: without a model, what an earlier build made stays.
+    async buildStart() {
+      if (building) await model();
+    },
     async generateBundle() {
       for (const { name, read } of list) {
         this.emitFile({ type: "asset", fileName: name, source: await read() });
@@ -66,7 +95,9 @@ export function artefacts(root: string): Plugin {
   };
 }
 
-async function readExport(path: string): Promise<Uint8Array<ArrayBuffer>> {
+async function readExport(
+  path: string,
+): Promise<{ file: Uint8Array<ArrayBuffer>; metadata: ModelMetadata }> {
   if (!existsSync(path)) {
     throw new Error(`no model at ${path}; run "make export" first, or set RID_MODEL to an .onnx`);
   }
@@ -75,7 +106,7 @@ async function readExport(path: string): Promise<Uint8Array<ArrayBuffer>> {
   if (metadata.unfit !== null && !process.env["RID_ALLOW_UNFIT"]) {
     throw new Error(`${path} must not be shipped: ${metadata.unfit}; RID_ALLOW_UNFIT=1 to try it`);
   }
-  return file;
+  return { file, metadata };
 }
 
 function licences(from: (path: string) => string): string {

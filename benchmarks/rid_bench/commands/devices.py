@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from rid_bench.commands.common import (
-    PATH,
-    numbers,
-    output_option,
-    say,
-)
+from rid_bench.commands.common import PATH, numbers, output_option, show
 from rid_core.errors import RidError
-
-if TYPE_CHECKING:
-    from rid_bench.results import Run
 
 
 @click.command("ssh")
@@ -29,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--config", metavar="FILE", help="ssh configuration instead of your own.")
 @click.option("--python", default="python3", show_default=True, help="On the board.")
 @click.option("--folder", help="Where to work on the board.  [its folder for temporary files]")
-@click.option("--threads", default="", metavar="LIST", help="Such as 1,2,4.")
+@click.option("--threads", callback=numbers(int), default="", metavar="LIST", help="Such as 1,2,4.")
 @click.option("--rounds", default=10, show_default=True, type=click.IntRange(1))
 @click.option("--seconds", default=1800.0, show_default=True, help="The run may take.")
 def ssh_command(
@@ -41,19 +32,22 @@ def ssh_command(
     config: str | None,
     python: str,
     folder: str | None,
-    threads: str,
+    threads: Sequence[int],
     rounds: int,
     seconds: float,
 ) -> int:
     """Run a BUNDLE on a board by the system's ssh, and bring the results back."""
     from rid_bench.devices import ssh
+    from rid_core.report.terminal import progress
 
     arguments = ["--rounds", str(rounds), "--name", target]
-    if numbers(threads, "--threads", int):
-        arguments += ["--threads", threads]
+    if threads:
+        arguments += ["--threads", ",".join(map(str, threads))]
     board = ssh.Board(target, port, identity, config, python, folder)
-    runs = ssh.run(board, bundle, output, arguments, seconds=seconds, notify=say)
-    _tell(runs)
+    with progress(f"measuring on {target}") as bar:
+        runs = ssh.run(board, bundle, output, arguments, seconds=seconds, notify=bar.line)
+    for run in runs:
+        show(run)
     click.echo(f"written to {output}")
     return 0
 
@@ -85,13 +79,14 @@ def adb_command(
     from rid_bench.artefacts import open_artefact
     from rid_bench.devices import adb
     from rid_bench.photos import photo_at
+    from rid_core.report.terminal import progress
 
     artefacts = [open_artefact(file) for file in files]
     sizes = {artefact.metadata.resolution for artefact in artefacts}
     if len(sizes) > 1:
         raise RidError("all files of a run must have one resolution")
     phone = adb.Phone(serial, package or adb.PACKAGE)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, progress("measuring on the phone") as bar:
         photo = Path(folder) / "portrait.png"
         Image.fromarray(photo_at(sizes.pop())).save(photo)
         found = adb.run(
@@ -103,21 +98,9 @@ def adb_command(
             runs=runs,
             delegate=delegate,
             seconds=seconds,
-            notify=say,
+            notify=bar.line,
         )
-    _tell(found)
+    for run in found:
+        show(run)
     click.echo(f"written to {output}")
     return 0
-
-
-def _tell(runs: Sequence[Run]) -> None:
-    from rid_bench.report import figures
-    from rid_bench.results import label, measured
-    from rid_core.plots import duration
-
-    for found in runs:
-        click.echo(found.name)
-        for cell in measured(found.cells):
-            click.echo(f"  {label(cell)}: {duration(cell['total']['median'])}")
-        for line in (*figures.doubts(found), *figures.failures(found)):
-            click.echo(f"  note: {line}")

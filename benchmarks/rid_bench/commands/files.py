@@ -13,7 +13,7 @@ from rid_bench.commands.common import (
     PATH,
     output_option,
     references_option,
-    say,
+    show,
 )
 from rid_core.errors import RidError
 
@@ -52,8 +52,8 @@ def reference_command(
     click.echo(f"{made.preset}, weights {made.weights[:12]}, {len(images)} photos, {made.device}")
     for name, floor in made.floor.items():
         click.echo(
-            f"  noise floor against {name}: {floor['sqnr_db']:.1f} dB, largest error "
-            f"{floor['max_error']:.2g}"
+            f"  noise floor against {name}: {floor.sqnr_db:.1f} dB, largest error "
+            f"{floor.max_error:.2g}"
         )
     click.echo(f"written to {output}")
     return 0
@@ -79,27 +79,27 @@ def fidelity_command(
     from rid_bench.artefacts import open_all
     from rid_bench.devices.host import PACKAGES
     from rid_bench.portable.machine import describe
-    from rid_bench.report import markdown
+    from rid_bench.portable.records import Run
+    from rid_core.report.terminal import progress
 
     artefacts, checkpoints = open_all(files)
     if checkpoints:
         raise RidError(f"{checkpoints[0].path}: a checkpoint is what references are made of")
     encoder = fidelity.open_surrogate(surrogate) if surrogate else None
-    rows = fidelity.measure(artefacts, _load(references), encoder, notify=say)
-    about = describe(PACKAGES)
-    about["name"] = about["cpu"]
+    with progress("running", len(artefacts)) as bar:
+
+        def notify(line: str) -> None:
+            bar.line(line)
+            bar.advance()
+
+        rows = fidelity.measure(artefacts, _load(references), encoder, notify=notify)
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    found = results.Run(created=created, machine=about, fidelity=rows)
-    click.echo("\n".join(markdown.table(markdown.FIDELITY_HEAD, markdown.fidelity_rows(found))))
-    for row in rows:
-        if row["error"]:
-            click.echo(f"not run: {results.label(row)}: {row['error']}", err=True)
-    if markdown.floor_text(found):
-        click.echo(markdown.floor_text(found))
+    found = Run(created, describe(PACKAGES), fidelity=rows)
+    show(found)
     if output is not None:
         results.save(output, [found])
         click.echo(f"written to {output}")
-    return 1 if any(row["error"] or row["gate"] for row in rows) else 0
+    return 1 if any(row.error or row.gate for row in rows) else 0
 
 
 def _load(paths: Sequence[Path]) -> list[Reference]:
@@ -156,24 +156,20 @@ def report_command(
     files: tuple[Path, ...], outputs: tuple[Path, ...], reference: Path | None
 ) -> int:
     """Write results as a report: HTML, Markdown or JSON."""
-    from rid_bench import results
-    from rid_bench.report import markdown, page
-    from rid_core.files import write_text
+    from rid_bench import report, results
 
     unknown = [path for path in outputs if path.suffix not in (".html", ".md", ".json")]
     if unknown:
         raise RidError(f"{unknown[0]}: a report ends in .html, .md or .json")
     runs = results.joined(results.merge(files))
-    pictures = _load([reference])[0] if reference else None
     if not outputs:
-        click.echo(markdown.render(runs))
+        click.echo(report.build(runs, plots=False).to_markdown())
+    pictures = _load([reference])[0] if reference else None
     for path in outputs:
         if path.suffix == ".json":
             results.save(path, runs)
-        elif path.suffix == ".md":
-            write_text(path, markdown.render(runs))
         else:
-            write_text(path, page.render(runs, pictures))
+            report.build(runs, pictures).write(path)
         click.echo(f"written to {path}")
     return 0
 
@@ -184,9 +180,13 @@ def report_command(
 def compare_command(old: Path, new: Path) -> int:
     """Say what became slower beyond the noise; exit code 1 if anything did, 3 if none can tell."""
     from rid_bench import compare, results
+    from rid_bench.report import tables
+    from rid_core.report import terminal
 
     found = compare.compare(results.load(old), results.load(new))
-    click.echo(compare.table(found))
+    for warning in found.warnings:
+        click.echo(f"note: {warning}")
+    click.echo(terminal.text(tables.changes(found)))
     if not found.changes:
         raise RidError("the two have no cell in common: nothing was compared")
     if found.slower:

@@ -16,7 +16,7 @@ from pathlib import Path
 from rid_bench import results
 from rid_bench.artefacts import Artefact
 from rid_bench.devices import remote
-from rid_bench.results import Run
+from rid_bench.portable.records import Run
 from rid_core.errors import RidError
 
 PACKAGE = "org.rid.demo"
@@ -103,23 +103,12 @@ def run(
             "am",
             "start",
             "-W",
-            "-n",
-            f"{phone.package}/{phone.activity}",
-            "--es",
-            "models",
-            ",".join(artefact.path.name for artefact in artefacts),
-            "--es",
-            "photo",
-            photo.name,
-            "--ei",
-            "threads",
-            str(threads),
-            "--ei",
-            "runs",
-            str(runs),
-            "--es",
-            "delegate",
-            delegate,
+            *("-n", f"{phone.package}/{phone.activity}"),
+            *("--es", "models", ",".join(artefact.path.name for artefact in artefacts)),
+            *("--es", "photo", photo.name),
+            *("--ei", "threads", str(threads)),
+            *("--ei", "runs", str(runs)),
+            *("--es", "delegate", delegate),
         ),
         seconds=_SECONDS,
         what=f"starting {phone.package}{phone.activity}",

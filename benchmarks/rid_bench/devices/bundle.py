@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import inspect
 import io
 import json
 import zipfile
 from collections.abc import Sequence
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from rid_bench.artefacts import Artefact
-from rid_bench.portable.board import SCHEMA
+from rid_bench.portable.board import Entry, Manifest
+from rid_bench.portable.records import Bound
 from rid_bench.reference import Reference, find
-from rid_core.artifact import payload_size
 from rid_core.errors import RidError
 from rid_core.files import replacing
 from rid_export import parity
 
-_PACKAGE = "rid_portable"
+_PACKED = {
+    "rid_core": ("_version", "artifact", "budget", "errors", "fidelity", "output"),
+    "rid_core/image": ("containers",),
+    "rid_core/runtimes": (),
+    "rid_bench/portable": (),
+}
+"""Modules of ours that the runner needs, by folder; all of a folder's if none is named."""
+_EMPTY = b'"""Part of a bundle: only what measures is here."""\n'
 _ENTRY = '''"""Measure the networks of this bundle on this machine; see --help."""
 
 import sys
@@ -31,9 +37,16 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
-from rid_portable.board import main  # noqa: E402
 
 if __name__ == "__main__":
+    if sys.version_info < (3, 9):
+        sys.exit("error: Python 3.9 or later is needed, this is " + sys.version.split()[0])
+    try:
+        import numpy  # noqa: F401
+    except ImportError:
+        sys.exit("error: numpy is not installed: pip install numpy")
+    from rid_bench.portable.board import main
+
     sys.exit(main(HERE))
 '''
 _README = """Unpack this folder on the machine to be measured, then there:
@@ -67,62 +80,47 @@ def pack(
         RidError: an artefact without a reference (its digest says which weights it has), of another
             size, or of a format that boards cannot run; the file cannot be written.
     """
-    entries: dict[str, bytes] = {}
-    photos = _photos(references, entries)
-    listed = []
+    contents: dict[str, bytes] = {}
+    photos = _photos(references, contents)
+    entries = []
     for artefact in artefacts:
         about = artefact.metadata
         if about.format not in ("tflite", "onnx"):
             raise RidError(f"{artefact.path}: boards run .tflite and .onnx files")
-        reference = find(artefact, references)
-        for number, delta in enumerate(reference.deltas):
-            entries[f"reference/{about.preset}-{number:03d}.npy"] = _npy(delta)
+        deltas = {
+            f"reference/{about.preset}-{number:03d}.npy": _npy(delta)
+            for number, delta in enumerate(find(artefact, references).deltas)
+        }
         file = f"artefacts/{artefact.path.name}"
-        if file in entries:
+        if file in contents:
             raise RidError(f"two artefacts are called {artefact.path.name}; rename one")
-        entries[file] = artefact.path.read_bytes()
-        bounds = parity.FIDELITY[about.precision]
-        listed.append(
-            {
-                "file": file,
-                "labels": artefact.labels() | {"size_bytes": payload_size(artefact.path)},
-                "about": artefact.about(),
-                "bounds": [dataclasses.asdict(bound) for bound in bounds],
-                "reference": [
-                    f"reference/{about.preset}-{n:03d}.npy" for n in range(len(reference.deltas))
-                ],
-            }
-        )
-    entries |= _runner()
-    manifest = {
-        "schema": SCHEMA,
-        "artefacts": listed,
-        "photos": photos,
-        "statistics": [field.name for field in dataclasses.fields(parity.ErrorStatistics)],
-        "files": {name: hashlib.sha256(data).hexdigest() for name, data in entries.items()},
-    }
-    entries["bundle.json"] = json.dumps(manifest, indent=1).encode()
-    entries["README.txt"] = _README.encode()
+        contents |= deltas | {file: artefact.path.read_bytes()}
+        bounds = tuple(Bound(**vars(bound)) for bound in parity.FIDELITY[about.precision])
+        entries.append(Entry(file, artefact.labels(), bounds, tuple(deltas)))
+    contents |= runner()
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+    manifest = Manifest(tuple(entries), photos, digests)
+    contents["bundle.json"] = json.dumps(dataclasses.asdict(manifest), indent=1).encode()
+    contents["README.txt"] = _README.encode()
     with replacing(target) as fresh, zipfile.ZipFile(fresh, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in sorted(entries.items()):
+        for name, data in sorted(contents.items()):
             # A fixed date: equal contents make equal files.
             entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
             archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
-    return sorted(entries)
+    return sorted(contents)
 
 
-def _photos(references: Sequence[Reference], entries: dict[str, bytes]) -> list[dict[str, Any]]:
+def _photos(references: Sequence[Reference], contents: dict[str, bytes]) -> dict[str, str]:
     if not references:
         raise RidError("a bundle needs a reference; make one with: rid-bench reference")
     first = references[0]
     for other in references[1:]:
         if other.inputs != first.inputs:
             raise RidError(f"the references of {first.preset} and {other.preset} differ in photos")
-    photos = []
-    for number, (name, image) in enumerate(zip(first.names, first.images, strict=True)):
-        file = f"inputs/{number:03d}.npy"
-        entries[file] = _npy(image)
-        photos.append({"name": name, "file": file})
+    photos = {name: f"inputs/{number:03d}.npy" for number, name in enumerate(first.names)}
+    contents |= {
+        file: _npy(image) for file, image in zip(photos.values(), first.images, strict=True)
+    }
     return photos
 
 
@@ -132,28 +130,17 @@ def _npy(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _runner() -> dict[str, bytes]:
-    """The portable part of this package, and the gate's statistics, from their own source."""
-    folder = resources.files("rid_bench") / "portable"
-    files = {
-        f"{_PACKAGE}/{item.name}": item.read_bytes()
-        for item in folder.iterdir()
-        if item.name.endswith(".py")
-    }
-    files[f"{_PACKAGE}/parity.py"] = statistics_source().encode()
-    files["run.py"] = _ENTRY.encode()
+def runner() -> dict[str, bytes]:
+    """What runs there: the runtimes and the portable part of this package, as they are here."""
+    files = {"run.py": _ENTRY.encode()}
+    for place, modules in _PACKED.items():
+        package, *folders = place.split("/")
+        folder: Traversable = resources.files(package)
+        files[f"{package}/__init__.py"] = _EMPTY
+        for name in folders:
+            folder = folder / name
+        for item in folder.iterdir():
+            name = item.name.removesuffix(".py")
+            if item.name.endswith(".py") and (name in modules or not modules or name == "__init__"):
+                files.setdefault(f"{place}/{item.name}", item.read_bytes())
     return files
-
-
-def statistics_source() -> str:
-    """``rid_export.parity``'s statistics as a module that needs numpy alone."""
-    parts = (
-        '"""Statistics of the export gate, copied from rid_export.parity by the packer."""',
-        "from __future__ import annotations",
-        "from dataclasses import dataclass",
-        "import numpy as np",
-        f"SQNR_LIMIT = {parity.SQNR_LIMIT!r}",
-        inspect.getsource(parity.ErrorStatistics),
-        inspect.getsource(parity.compare),
-    )
-    return "\n\n".join(parts)

@@ -7,22 +7,22 @@ import importlib.util
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from rid_bench import claims, endtoend, profiles, results
+from rid_bench import Options, claims, endtoend, profiles
 from rid_bench.artefacts import Artefact, Checkpoint
 from rid_bench.layers import multiply_adds
 from rid_bench.photos import photo_at
-from rid_bench.portable.board import peak_cells, peaks_of
+from rid_bench.portable import limits
 from rid_bench.portable.machine import describe, usable_cores
 from rid_bench.portable.measure import measure
-from rid_bench.portable.timing import doubt
-from rid_bench.results import Row, Run
-from rid_core.errors import RidError
+from rid_bench.portable.records import Cell, Labels, Run
+from rid_bench.portable.worker import Job
+from rid_core.errors import RidError, pip_line
+from rid_core.runtimes import LIBRARIES
 
 PACKAGES = [
     "rid-defender",
@@ -34,51 +34,6 @@ PACKAGES = [
     "coremltools",
     "Pillow",
 ]
-RUNTIMES = {
-    "litert": ("tflite", "tflite", "ai_edge_litert"),
-    "tensorflow": ("tflite", "rid_bench.sessions:TensorFlowSession", "tensorflow"),
-    "onnxruntime": ("onnx", "onnx", "onnxruntime"),
-    "coreml": ("coreml", "rid_bench.sessions:CoreMLSession", "coremltools"),
-    "torch": ("torch", "rid_bench.sessions:TorchSession", "torch"),
-}
-"""Runtime to (format of file, opener, package that must be there)."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What to measure, and how long.
-
-    Attributes:
-        threads: numbers of threads; empty for one and all cores.
-        runtimes: keys of :data:`RUNTIMES`; empty for all that are installed.
-        kernels: of LiteRT: ``xnnpack``, and ``builtin`` to see what it is worth.
-        rounds: turns of every cell.
-        batch: seconds of a turn.
-        max_seconds: for the interleaved part; no round begins after that.
-        peers: whether to time what the defenders are compared with.
-        dit_onnx: the paper's network in ONNX Runtime as well (minutes, and gigabytes of memory).
-        dit_config: fields of it that differ, for tests.
-        surrogate: encoder that PGD is timed on; empty for random weights.
-        megapixels: whole photos of these sizes; none if empty.
-        photo_model: what protects them; by default the first artefact or checkpoint.
-        profile: whether to profile operators.
-        name: of the machine, for reports.
-    """
-
-    threads: Sequence[int] = ()
-    runtimes: Sequence[str] = ()
-    kernels: Sequence[str] = ("xnnpack",)
-    rounds: int = 10
-    batch: float = 0.1
-    max_seconds: float = 400.0
-    peers: bool = True
-    dit_onnx: bool = False
-    dit_config: dict[str, Any] = field(default_factory=dict)
-    surrogate: str = ""
-    megapixels: Sequence[float] = (1, 12, 48)
-    photo_model: str | None = None
-    profile: bool = True
-    name: str = ""
 
 
 def run(
@@ -96,12 +51,11 @@ def run(
     Raises:
         RidError: nothing that was given can be measured at all.
     """
-    about = describe(PACKAGES)
-    about["name"] = options.name or about["cpu"]
     found = Run(
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), machine=about
+        datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        describe(PACKAGES, options.name),
+        complete=False,
     )
-    found.complete = False
     threads = list(options.threads) or sorted({1, usable_cores()})
     with tempfile.TemporaryDirectory() as scratch:
         plan = _plan(artefacts, checkpoints, options, threads, Path(scratch))
@@ -116,131 +70,121 @@ def run(
     return found
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What is measured side by side: networks, limits of the machine, peers."""
+
+    networks: list[Job]
+    limits: list[Job]
+    peers: list[Job]
+
+
 def _plan(
     artefacts: Sequence[Artefact],
     checkpoints: Sequence[Checkpoint],
     options: Options,
     threads: Sequence[int],
     scratch: Path,
-) -> list[dict[str, Any]]:
-    """All cells: networks, limits of the machine, peers."""
-
+) -> Plan:
     def photo(side: int) -> str:
         file = scratch / f"photo-{side}.npy"
         if not file.exists():
             np.save(file, photo_at(side))
         return str(file)
 
-    cells = network_cells(artefacts, checkpoints, options, threads, photo)
-    if not cells:
+    networks = network_jobs(artefacts, checkpoints, options, threads, photo)
+    if not networks:
         raise RidError(
-            "nothing to measure: no installed runtime fits these files; "
-            "pip install 'rid-defender[export]'"
+            f"nothing to measure: no installed runtime fits these files; {pip_line('export')}"
         )
-    cells += peak_cells(photo(512), threads)
-    cells += [
-        {
-            "opener": "rid_bench.sessions:TorchMatmulSession",
-            "path": "",
-            "labels": {"peak": "matmul"},
-            "threads": count,
-            "photo": photo(512),
-        }
+    whole = photo(512)
+    best = [
+        Job("rid_bench.peers:TorchMatmul", Cell("matmul", threads=count), whole)
         for count in threads
     ]
-    if options.peers:
-        side = options.dit_config.get("image_size", 512)
-        cells += claims.cells(
-            photo(side),
+    peers = (
+        claims.jobs(
+            photo(options.dit_config.get("image_size", 512)),
             threads,
             onnx=options.dit_onnx,
             surrogate=options.surrogate,
             config=options.dit_config,
         )
-    return cells
+        if options.peers
+        else []
+    )
+    return Plan(networks, limits.jobs(whole, threads) + best, peers)
 
 
-def network_cells(
+def network_jobs(
     artefacts: Sequence[Artefact],
     checkpoints: Sequence[Checkpoint],
     options: Options,
     threads: Sequence[int],
     photo: Callable[[int], str],
-) -> list[dict[str, Any]]:
-    """One cell per file, runtime, kind of kernels and number of threads.
+) -> list[Job]:
+    """One job per file, runtime, kind of kernels and number of threads.
 
     A runtime that is asked for by name but not installed is planned all the same: its result then
     says which pip line brings it.
     """
     chosen = list(options.runtimes) or [
         name
-        for name, (_, _, package) in RUNTIMES.items()
-        if importlib.util.find_spec(package) and (name != "coreml" or sys.platform == "darwin")
+        for name, library in LIBRARIES.items()
+        if importlib.util.find_spec(library.package.split(".")[0])
+        and (name != "coreml" or sys.platform == "darwin")
     ]
-    unknown = [name for name in chosen if name not in RUNTIMES]
+    unknown = [name for name in chosen if name not in LIBRARIES]
     if unknown:
-        raise RidError(f"no runtime is called {unknown[0]!r}; known: {', '.join(RUNTIMES)}")
-    cells = []
+        raise RidError(f"no runtime is called {unknown[0]!r}; known: {', '.join(LIBRARIES)}")
+    jobs = []
     for name in chosen:
-        kind, opener, _ = RUNTIMES[name]
-        fit = [
-            (str(a.path), a.labels(), a.about(), a.metadata.resolution)
+        form = LIBRARIES[name].format
+        fit: list[tuple[Path, Labels, int]] = [
+            (a.path, a.labels(), a.metadata.resolution)
             for a in artefacts
-            if a.metadata.format == kind
+            if a.metadata.format == form
         ]
-        if kind == "torch":
-            fit = [
-                (str(c.path), c.labels(), {"resolution": c.resolution}, c.resolution)
-                for c in checkpoints
-            ]
-        for path, labels, about, side in fit:
-            if kind == "tflite":
-                labels["multiply_adds"] = multiply_adds(path)
+        if form == "torch":
+            fit = [(c.path, c.labels(), c.resolution) for c in checkpoints]
+        for path, labels, side in fit:
+            work = multiply_adds(path) if form == "tflite" else None
             for kernels in options.kernels if name == "litert" else ("xnnpack",):
-                cells += [
-                    {
-                        "opener": opener,
-                        "path": path,
-                        "about": about,
-                        "labels": labels | {"runtime_key": name, "kernels": kernels},
-                        "threads": count,
-                        "kernels": kernels,
-                        "photo": photo(side),
-                    }
+                cell = Cell(**vars(labels), runtime_key=name, kernels=kernels, multiply_adds=work)
+                jobs += [
+                    Job(name, replace(cell, threads=count), photo(side), str(path))
                     for count in threads
                 ]
-    return cells
+    return jobs
 
 
 def _latency(
-    plan: Sequence[dict[str, Any]],
+    plan: Plan,
     options: Options,
     found: Run,
     notify: Callable[[str], None],
     keep: Callable[[Run], None],
 ) -> None:
-    def sort(all_results: list[Row]) -> None:
-        networks = [r for r in all_results if "peak" not in r and "peer" not in r]
-        found.cells = networks
-        found.peaks = peaks_of([r for r in all_results if "peak" in r])
-        found.peers = claims.rows([r for r in all_results if "peer" in r])
+    jobs = [*plan.networks, *plan.limits, *plan.peers]
+    first, second = len(plan.networks), len(plan.networks) + len(plan.limits)
+
+    def sort(cells: list[Cell]) -> None:
+        found.cells = cells[:first]
+        found.peaks = limits.peaks(cells[first:second])
+        found.peers = claims.rows(cells[second:])
         found.note = "not finished"
         keep(found)
 
-    measured, note = measure(
-        plan,
+    cells, note = measure(
+        jobs,
         rounds=options.rounds,
         batch=options.batch,
         max_seconds=options.max_seconds,
         notify=notify,
         on_round=sort,
     )
-    sort(measured)
+    sort(cells)
     found.note = note
-    for cell in results.measured(found.cells):
-        why = doubt(cell)
-        if why:
-            notify(f"{results.label(cell)}: {why}")
 
 
 def _rest(

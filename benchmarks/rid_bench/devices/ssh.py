@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rid_bench import results
 from rid_bench.devices import remote
-from rid_bench.results import Run
+from rid_bench.portable.records import Run
 from rid_core.errors import RidError
 
 _CLIENT = "OpenSSH's client (apt-get install openssh-client)"

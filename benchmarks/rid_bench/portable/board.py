@@ -8,54 +8,107 @@ import hashlib
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+import numpy as np
+
+from rid_core.fidelity import compare
+from rid_core.runtimes import LIBRARIES
+
+from . import limits
 from .machine import describe, usable_cores
-from .runtimes import AMOUNT, MODULES, PIP
-from .timing import doubt, threads_text
+from .measure import measure
+from .records import (
+    SCHEMA,
+    Bound,
+    Cell,
+    Fidelity,
+    Figures,
+    Labels,
+    Run,
+    document,
+    judge,
+    label,
+    measured,
+)
+from .timing import threads_text
+from .worker import Job, Worker, WorkerError
 
-SCHEMA = 1
-"""Of the document that holds results; the harness on the workstation reads the same number."""
-PACKAGES = ["numpy", "ai-edge-litert", "onnxruntime"]
-PIP_NUMPY = "pip install numpy"
+PACKAGES = ("numpy", "ai-edge-litert", "onnxruntime")
+RUNTIMES = {"TFLite": "litert", "ONNX": "onnxruntime"}
+"""Library that runs a format here."""
 
 
 class TroubleError(Exception):
     """Something the user can mend, in one line."""
 
 
-def _check_python() -> None:
-    if sys.version_info < (3, 9):  # noqa: UP036 - the one place where that can happen
-        raise TroubleError(f"Python 3.9 or later is needed, this is {sys.version.split()[0]}")
-    try:
-        import numpy  # noqa: F401
-    except ImportError:
-        raise TroubleError(f"numpy is not installed: {PIP_NUMPY}") from None
+@dataclass(frozen=True)
+class Entry:
+    """An artefact of a bundle.
+
+    Attributes:
+        file: its place.
+        labels: what results say of it.
+        bounds: of the export gate.
+        reference: files of the reference's perturbations, one per photo.
+    """
+
+    file: str
+    labels: Labels
+    bounds: tuple[Bound, ...]
+    reference: tuple[str, ...]
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Manifest:
+    """The bundle's table of contents.
+
+    Attributes:
+        artefacts: what to measure.
+        photos: files by name.
+        files: SHA-256 by file.
+        schema: of this document.
+    """
+
+    artefacts: tuple[Entry, ...]
+    photos: dict[str, str]
+    files: dict[str, str]
+    schema: int = SCHEMA
+
+
+def read_manifest(folder: Path) -> Manifest:
     """The bundle's table of contents.
 
     Raises:
         TroubleError: missing, damaged, or of another version.
     """
     try:
-        manifest: dict[str, Any] = json.loads((folder / "bundle.json").read_text())
-    except (OSError, ValueError) as error:
+        raw = json.loads((folder / "bundle.json").read_text())
+        if raw["schema"] != SCHEMA:
+            raise TroubleError(f"bundle of schema {raw['schema']}, this runner reads {SCHEMA}")
+        entries = tuple(
+            Entry(
+                entry["file"],
+                Labels(**entry["labels"]),
+                tuple(Bound(**bound) for bound in entry["bounds"]),
+                tuple(entry["reference"]),
+            )
+            for entry in raw["artefacts"]
+        )
+        return Manifest(entries, raw["photos"], raw["files"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise TroubleError(f"{folder}: no bundle ({error}); unpack the zip as a whole") from None
-    if manifest.get("schema") != SCHEMA:
-        raise TroubleError(f"bundle of schema {manifest.get('schema')}, this runner reads {SCHEMA}")
-    return manifest
 
 
-def check_files(folder: Path, manifest: dict[str, Any]) -> None:
+def check_files(folder: Path, manifest: Manifest) -> None:
     """Hold every file against its digest.
 
     Raises:
         TroubleError: one is missing or damaged.
     """
-    for name, digest in manifest["files"].items():
+    for name, digest in manifest.files.items():
         file = folder / name
         if not file.is_file():
             raise TroubleError(f"{name} is missing; unpack the zip as a whole")
@@ -63,96 +116,48 @@ def check_files(folder: Path, manifest: dict[str, Any]) -> None:
             raise TroubleError(f"{name} is damaged; copy the bundle again")
 
 
-def plan(folder: Path, manifest: dict[str, Any], threads: Sequence[int]) -> list[dict[str, Any]]:
-    """One cell per artefact and number of threads."""
+def plan(folder: Path, manifest: Manifest, threads: Sequence[int]) -> list[Job]:
+    """One job per artefact and number of threads."""
+    photo = str(folder / next(iter(manifest.photos.values())))
     return [
-        {
-            "opener": artefact["about"]["format"],
-            "path": str(folder / artefact["file"]),
-            "about": artefact["about"],
-            "labels": artefact["labels"],
-            "threads": count,
-            "photo": str(folder / manifest["photos"][0]["file"]),
-        }
-        for artefact in manifest["artefacts"]
+        Job(
+            RUNTIMES[entry.labels.format],
+            Cell(**vars(entry.labels), threads=count, runtime_key=RUNTIMES[entry.labels.format]),
+            photo,
+            str(folder / entry.file),
+        )
+        for entry in manifest.artefacts
         for count in threads
     ]
 
 
-def peak_cells(photo: str, threads: Sequence[int]) -> list[dict[str, Any]]:
-    """Cells that measure the limits of the machine: matrix products and copies."""
-    return [
-        {"opener": opener, "path": "", "labels": {"peak": opener}, "threads": count, "photo": photo}
-        for opener in ("matmul", "copy")
-        for count in threads
-    ]
-
-
-def peaks_of(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """From results of :func:`peak_cells` (or of like cells) to rates per second."""
-    return [
-        {
-            "what": result["runtime"],
-            "kind": result["peak"],
-            "threads": result["threads"],
-            # The fastest, not the median: a limit is what can be reached.
-            "per_second": AMOUNT[result["peak"]] / result["network"]["minimum"],
-        }
-        for result in results
-        if result.get("network")
-    ]
-
-
-def fidelity(folder: Path, manifest: dict[str, Any], scratch: Path) -> list[dict[str, Any]]:
+def fidelity(folder: Path, manifest: Manifest, scratch: Path) -> list[Fidelity]:
     """Every artefact's perturbation against the reference in the bundle, photo by photo.
 
-    Runs with one thread. The statistics are the ones of the export gate: their source is packed.
+    Runs with one thread. The statistics are the ones of the export gate.
     """
-    import numpy as np
-
-    from . import parity  # type: ignore[attr-defined] # written by the packer from rid_export
-    from .measure import Worker, WorkerError
-
     rows = []
-    for artefact in manifest["artefacts"]:
-        (cell,) = plan(folder, {**manifest, "artefacts": [artefact]}, [1])
-        row: dict[str, Any] = dict(artefact["labels"], error=None, images=[])
-        rows.append(row)
-        worker = Worker(cell)
+    for entry, job in zip(manifest.artefacts, plan(folder, manifest, [1])):  # noqa: B905
+        row = Fidelity(**vars(entry.labels))
+        images = []
+        worker = Worker(job)
         try:
-            row["runtime"] = worker.open()["runtime"]
-            for photo, truth in zip(manifest["photos"], artefact["reference"]):  # noqa: B905
-                copy = scratch / Path(photo["file"]).name
-                copy.write_bytes((folder / photo["file"]).read_bytes())
-                delta = np.load(worker.ask(do="delta", photo=str(copy))["file"])
+            row = replace(row, runtime=worker.open().runtime)
+            for (name, photo), truth in zip(manifest.photos.items(), entry.reference):  # noqa: B905
+                copy = scratch / Path(photo).name
+                copy.write_bytes((folder / photo).read_bytes())
+                delta = np.load(worker.delta(str(copy)))
                 if not np.isfinite(delta).all():
                     raise WorkerError("its perturbation is not finite")
-                found = parity.compare(
-                    np.load(folder / truth), delta, 1 / artefact["about"]["levels"]
-                )
-                image = {name: float(getattr(found, name)) for name in manifest["statistics"]}
-                row["images"].append(dict(image, photo=photo["name"]))
+                found = compare(np.load(folder / truth), delta, 1 / (entry.labels.levels or 1))
+                images.append(Figures(**vars(found), photo=name))
+            row = replace(row, gate=judge(images, entry.bounds))
         except WorkerError as error:
-            row["error"] = str(error)
+            row = replace(row, error=str(error))
         finally:
             worker.close()
-        row["gate"] = judge(row, artefact["bounds"])
+        rows.append(replace(row, images=tuple(images)))
     return rows
-
-
-def judge(row: dict[str, Any], bounds: Sequence[dict[str, Any]]) -> str | None:
-    """What breaks the export gate's bounds, or None."""
-    if row["error"]:
-        return None
-    for bound in bounds:
-        name = bound["name"][len("delta_") :]
-        values = [image[name] for image in row["images"] if name in image]
-        low = bound["sense"] == "min"
-        worst = (min if low else max)(values) if values else None
-        if worst is not None and (worst < bound["bound"] if low else worst > bound["bound"]):
-            words = "at least" if low else "at most"
-            return f"{bound['name']} is {worst:.6g}, {words} {bound['bound']:g} needed"
-    return None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -187,32 +192,22 @@ def _threads(text: str) -> list[int]:
 def _run(arguments: argparse.Namespace, folder: Path) -> int:
     import tempfile
 
-    _check_python()
     manifest = read_manifest(folder)
     check_files(folder, manifest)
     _check_runtimes(manifest)
     if arguments.check:
         print("ready")
         return 0
-    from .measure import measure
-
     about = describe(PACKAGES)
-    about["name"] = arguments.name or about["board"] or about["cpu"]
-    run: dict[str, Any] = {
-        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),  # noqa: UP017
-        "machine": about,
-        "cells": [],
-        "fidelity": [],
-        "peaks": [],
-        "complete": False,
-        "note": None,
-    }
+    about = replace(about, name=arguments.name or about.board or about.cpu)
+    now = datetime.datetime.now(datetime.timezone.utc)  # noqa: UP017
+    run = Run(now.isoformat(timespec="seconds"), about, complete=False)
     target = Path(arguments.output)
 
-    def keep(results: list[dict[str, Any]]) -> None:
-        run["cells"] = results
+    def keep(cells: Sequence[Cell]) -> None:
+        run.cells = list(cells)
         fresh = target.with_name(target.name + ".new")
-        fresh.write_text(json.dumps({"schema": SCHEMA, "runs": [run]}, indent=1))
+        fresh.write_text(json.dumps(document([run]), indent=1))
         fresh.replace(target)
 
     def say(line: str) -> None:
@@ -220,55 +215,51 @@ def _run(arguments: argparse.Namespace, folder: Path) -> int:
 
     keep([])
     with tempfile.TemporaryDirectory() as scratch:
-        run["fidelity"] = fidelity(folder, manifest, Path(scratch))
+        run.fidelity = fidelity(folder, manifest, Path(scratch))
     keep([])
-    cells: list[dict[str, Any]] = []
+    cells: list[Cell] = []
     if not arguments.no_timing:
         threads = _threads(arguments.threads)
         planned = plan(folder, manifest, threads)
-        found, run["note"] = measure(
-            planned + peak_cells(planned[0]["photo"], threads),
+        count = len(planned)
+        found, run.note = measure(
+            planned + limits.jobs(planned[0].photo, threads),
             rounds=arguments.rounds,
             batch=arguments.batch,
             max_seconds=arguments.max_seconds,
             notify=say,
-            on_round=lambda results: keep(results[: len(planned)]),
+            on_round=lambda results: keep(results[:count]),
         )
-        cells, run["peaks"] = found[: len(planned)], peaks_of(found[len(planned) :])
-    run["complete"] = run["note"] is None
+        cells, run.peaks = found[:count], limits.peaks(found[count:])
+    run.complete = run.note is None
     keep(cells)
     return _conclude(run, target)
 
 
-def _check_runtimes(manifest: dict[str, Any]) -> None:
+def _check_runtimes(manifest: Manifest) -> None:
     """At least one artefact must have its runtime; which pip line brings it is said."""
-    formats = sorted({artefact["about"]["format"] for artefact in manifest["artefacts"]})
+    wanted = sorted({RUNTIMES[entry.labels.format] for entry in manifest.artefacts}, reverse=True)
     missing = []
-    for kind in formats:
+    for name in wanted:
         try:
-            __import__(MODULES[kind])
+            __import__(LIBRARIES[name].package)
         except ImportError:
-            missing.append(PIP[kind])
-    if len(missing) == len(formats):
+            missing.append(f"pip install {LIBRARIES[name].distribution}")
+    if len(missing) == len(wanted):
         raise TroubleError(f"no runtime for these files is installed: {' or '.join(missing)}")
 
 
-def _conclude(run: dict[str, Any], target: Path) -> int:
-    for row in run["fidelity"]:
-        words = row["error"] or row["gate"] or "agrees with the reference"
-        print(f"{row['name']} {row['format']} {row['precision']}: {words}")
-    for cell in run["cells"]:
-        if cell.get("total"):
-            total = cell["total"]
-            why = doubt(cell)
-            noise = f"  ({why})" if why else ""
-            print(
-                f"{cell['name']} {cell['format']} {cell['precision']}, "
-                f"{threads_text(cell['threads'])}: "
-                f"{total['median'] * 1000:.2f} ms, 90 % {total['p90'] * 1000:.2f} ms{noise}"
-            )
-    print(f"written to {target}" + (f" ({run['note']})" if run["note"] else ""))
-    return 1 if any(row["error"] or row["gate"] for row in run["fidelity"]) else 0
+def _conclude(run: Run, target: Path) -> int:
+    for row in run.fidelity:
+        print(f"{label(row)}: {row.error or row.gate or 'agrees with the reference'}")
+    for cell in measured(run.cells):
+        noise = f"  ({cell.doubt})" if cell.doubt else ""
+        print(
+            f"{label(cell, threads=False)}, {threads_text(cell.threads)}: "
+            f"{cell.total.median * 1000:.2f} ms, 90 % {cell.total.p90 * 1000:.2f} ms{noise}"
+        )
+    print(f"written to {target}" + (f" ({run.note})" if run.note else ""))
+    return 1 if any(row.error or row.gate for row in run.fidelity) else 0
 
 
 def main(folder: Path, arguments: Sequence[str] | None = None) -> int:

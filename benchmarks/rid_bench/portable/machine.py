@@ -10,8 +10,10 @@ import platform
 import re
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+from .records import Machine
 
 _POWERCAP = Path("/sys/class/powercap")
 _CPUS = Path("/sys/devices/system/cpu")
@@ -68,18 +70,19 @@ def cpu_model(cpuinfo: str | None, fallback: str = "") -> str:
     return fallback or "unknown processor"
 
 
-def describe(packages: list[str] | None = None) -> dict[str, Any]:
+def describe(packages: Sequence[str] = (), name: str = "") -> Machine:
     """The machine, for a report.
 
     Args:
         packages: distributions whose versions are stated where they are installed.
+        name: of the machine; its processor if empty.
     """
     from importlib import metadata
 
     versions = {}
-    for name in packages or []:
+    for package in packages:
         try:
-            versions[name] = metadata.version(name)
+            versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
     board = _text(Path("/proc/device-tree/model")) or _text(
@@ -89,20 +92,22 @@ def describe(packages: list[str] | None = None) -> dict[str, Any]:
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     frequency = _integer(_CPUS / "cpu0/cpufreq/cpuinfo_max_freq")
-    return {
-        "cpu": cpu_model(_text(Path("/proc/cpuinfo")), _mac_cpu() or platform.processor()),
-        "architecture": platform.machine(),
-        "cores": usable_cores(),
-        "memory_bytes": memory,
-        "max_hertz": frequency * 1000 if frequency else None,
-        "governor": _text(_CPUS / "cpu0/cpufreq/scaling_governor"),
-        "board": board,
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        "versions": versions,
-        "load_before": busy_cores(),
-        "energy": bool(Energy().domains),
-    }
+    cpu = cpu_model(_text(Path("/proc/cpuinfo")), _mac_cpu() or platform.processor())
+    return Machine(
+        cpu=cpu,
+        name=name or cpu,
+        architecture=platform.machine(),
+        cores=usable_cores(),
+        memory_bytes=memory,
+        max_hertz=frequency * 1000.0 if frequency else None,
+        governor=_text(_CPUS / "cpu0/cpufreq/scaling_governor"),
+        board=board,
+        system=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        versions=versions,
+        load_before=busy_cores(),
+        energy=bool(Energy().domains),
+    )
 
 
 def busy_cores(stat: Path = Path("/proc/stat"), seconds: float = 0.5) -> float | None:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
-
-NOISY = 0.25
-"""A spread above this is too much to tell two runs apart."""
-STARVED = 0.6
-"""A network that got less of its cores than this shared them with others."""
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -34,13 +29,10 @@ class Summary:
     mean: float
     spread: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON, to seven digits."""
-        return {key: _short(value) for key, value in asdict(self).items()}
-
-
-def _short(value: Any) -> Any:
-    return float("%.7g" % value) if isinstance(value, float) else value  # noqa: UP031
+    def scaled(self, factor: float) -> Summary:
+        """Of a series whose every duration is ``factor`` times as long."""
+        names = ("minimum", "median", "p90", "p99", "mean")
+        return dataclasses.replace(self, **{name: getattr(self, name) * factor for name in names})
 
 
 def threads_text(count: int) -> str:
@@ -62,37 +54,31 @@ def percentile(values: Sequence[float], share: float) -> float:
     return values[below] + (values[above] - values[below]) * (place - below)
 
 
+def middle(values: Sequence[float]) -> float | None:
+    """The median of ``values`` in any order; None without any."""
+    return percentile(sorted(values), 0.5) if values else None
+
+
 def summarize(samples: Sequence[float]) -> Summary:
-    """Figures of ``samples`` (seconds, in any order).
+    """Figures of ``samples`` (seconds, in any order), to seven digits.
 
     Raises:
         ValueError: no samples.
     """
-    ordered: list[float] = sorted(samples)
-    median = percentile(ordered, 0.5)
-    p90 = percentile(ordered, 0.9)
+    ordered = sorted(samples)
+    median, p90 = percentile(ordered, 0.5), percentile(ordered, 0.9)
     width = p90 - percentile(ordered, 0.1)
     return Summary(
         count=len(ordered),
-        minimum=percentile(ordered, 0),
-        median=median,
-        p90=p90,
-        p99=percentile(ordered, 0.99),
-        mean=sum(ordered) / len(ordered),
-        spread=width / median if median else 0.0,
+        minimum=short(ordered[0]),
+        median=short(median),
+        p90=short(p90),
+        p99=short(percentile(ordered, 0.99)),
+        mean=short(sum(ordered) / len(ordered)),
+        spread=short(width / median if median else 0.0),
     )
 
 
-def doubt(cell: dict[str, Any]) -> str | None:
-    """Why the figures of a measured cell mean little, or None.
-
-    A restless machine shows in the spread. One that is busy all the time with something else does
-    not, but the process then got less of its cores than it could use: networks keep all their
-    threads busy, waiting ones included.
-    """
-    spread, share = cell["total"]["spread"], cell.get("cpu_share")
-    if share is not None and share < STARVED:
-        return f"the machine is busy with something else: it got {share:.0%} of its cores"
-    if spread > NOISY:
-        return f"the machine is too noisy to tell: samples spread over {spread:.0%} of the median"
-    return None
+def short(value: float) -> float:
+    """To seven digits."""
+    return float(f"{value:.7g}")

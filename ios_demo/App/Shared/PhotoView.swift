@@ -82,7 +82,7 @@ struct PhotoView: View {
     }
 }
 
-/// Strength, place and format.
+/// Strength, location and format.
 private struct PhotoControls: View {
     @Bindable var model: PhotoModel
     let file: PhotoFile
@@ -100,7 +100,7 @@ private struct PhotoControls: View {
             }
             .accessibilityValue("\(Int(model.strength * 100)) percent")
             if file.hasLocation {
-                Toggle("Keep the place where it was taken", isOn: $model.keepsLocation)
+                Toggle("Keep the location where it was taken", isOn: $model.keepsLocation)
             }
             Picker("Format", selection: $model.format) {
                 ForEach(PhotoFormat.allCases) { format in
@@ -128,8 +128,6 @@ private struct PhotoFigures: View {
                 LabeledContent("Encode", value: milliseconds(exported.encode))
                 LabeledContent(
                     "Largest change", value: "\(exported.verdict.maxLevels) of 255 levels")
-                LabeledContent(
-                    "PSNR before encoding", value: String(format: "%.1f dB", exported.verdict.psnr))
             }
             if let footprint = Memory.footprint {
                 LabeledContent("Memory of the app", value: "\(footprint / 1_000_000) MB")

@@ -1,6 +1,6 @@
 import Foundation
 
-/// Everything that the user, or the app's developer, can mend; `errorDescription` says how.
+/// Everything that the user, or the app's developer, can fix; `errorDescription` says how.
 public enum RIDError: Error, Equatable, Sendable {
     /// A bound or strength out of range.
     case invalidBudget(String)

@@ -15,7 +15,7 @@ enum Golden {
         let apply_uint8: [Case]
     }
 
-    struct CoverFile: Decodable {
+    struct TilingFile: Decodable {
         struct Size: Decodable {
             let height: Int
             let width: Int
@@ -96,7 +96,7 @@ enum Golden {
         var protectedLevels: [UInt8] { [UInt8](Data(base64Encoded: protected) ?? Data()) }
 
         /// Where the answers lie in an image `[row][column][channel]` of this size, in order.
-        var places: [Int] {
+        var positions: [Int] {
             (0..<64).flatMap { i in
                 (0..<64).flatMap { j -> [Int] in
                     let row = 8 * i + 3 * i % 8
@@ -109,7 +109,7 @@ enum Golden {
     }
 
     static func budget() throws -> BudgetFile { try read("budget") }
-    static func cover() throws -> CoverFile { try read("cover") }
+    static func tiling() throws -> TilingFile { try read("tiling") }
     static func resample() throws -> ResampleFile { try read("resample") }
     static func photo() throws -> PhotoFile { try read("photo") }
     static func model() throws -> ModelFile { try read("model") }

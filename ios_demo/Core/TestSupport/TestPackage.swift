@@ -29,7 +29,7 @@ enum TestPackage {
         return url
     }
 
-    /// One whose network takes squares of 16 pixels.
+    /// One whose network takes tiles of 16 pixels.
     static func small(in folder: URL) throws -> URL {
         func tensor(_ name: String, _ dtype: String) -> [String: Any] {
             ["name": name, "dtype": dtype, "shape": [1, 3, 16, 16]]

@@ -64,9 +64,9 @@ final class PhotoVaultTests: XCTestCase {
         let vault = PhotoVault(folder: folder)
         let young = folder.appendingPathComponent(UUID().uuidString)
         let old = folder.appendingPathComponent(UUID().uuidString)
-        for place in [young, old] {
-            try FileManager.default.createDirectory(at: place, withIntermediateDirectories: true)
-            try Data([1]).write(to: place.appendingPathComponent("original.jpg"))
+        for copy in [young, old] {
+            try FileManager.default.createDirectory(at: copy, withIntermediateDirectories: true)
+            try Data([1]).write(to: copy.appendingPathComponent("original.jpg"))
         }
         try FileManager.default.setAttributes(
             [.modificationDate: Date(timeIntervalSinceNow: -4000)], ofItemAtPath: old.path)

@@ -4,23 +4,23 @@ import XCTest
 
 final class ScaleTests: XCTestCase {
     func testWorkingSize() throws {
-        for item in try Golden.cover().working_size {
-            let size = Cover.workingSize(
+        for item in try Golden.tiling().working_size {
+            let size = Tiling.workingSize(
                 height: item.height, width: item.width, short: item.short)
             XCTAssertEqual([size.height, size.width], item.working)
         }
     }
 
     func testStarts() throws {
-        for item in try Golden.cover().starts {
-            XCTAssertEqual(Cover.starts(length: item.length, tile: item.tile), item.starts)
+        for item in try Golden.tiling().starts {
+            XCTAssertEqual(Tiling.starts(length: item.length, tile: item.tile), item.starts)
         }
     }
 
     func testWeights() throws {
-        for item in try Golden.cover().weights {
+        for item in try Golden.tiling().weights {
             let expected = item.weights.map { $0.map { Float($0) } }
-            XCTAssertEqual(Cover.weights(length: item.length, tile: item.tile), expected)
+            XCTAssertEqual(Tiling.weights(length: item.length, tile: item.tile), expected)
         }
     }
 
@@ -28,8 +28,8 @@ final class ScaleTests: XCTestCase {
     func testWeightsAddUpToOne() {
         for length in [512, 513, 683, 960, 961, 1500, 5000] {
             var sum = [Float](repeating: 0, count: length)
-            let starts = Cover.starts(length: length)
-            for (start, weights) in zip(starts, Cover.weights(length: length)) {
+            let starts = Tiling.starts(length: length)
+            for (start, weights) in zip(starts, Tiling.weights(length: length)) {
                 for (offset, weight) in weights.enumerated() { sum[start + offset] += weight }
             }
             XCTAssertEqual(sum, [Float](repeating: 1, count: length))

@@ -48,17 +48,17 @@ final class CoreMLTests: XCTestCase {
             }
             let unit = try await Protection.predict(view, with: defender)
             var (signal, noise) = (0.0, 0.0)
-            for (place, expected) in zip(document.places, document.deltaValues) {
+            for (position, expected) in zip(document.positions, document.deltaValues) {
                 signal += Double(expected * expected)
-                noise += pow(Double(unit.values[place] - expected), 2)
+                noise += pow(Double(unit.values[position] - expected), 2)
             }
             let sqnr = 10 * log10(signal / max(noise, 1e-30))
             XCTAssertGreaterThanOrEqual(sqnr, bounds["delta_sqnr_db"] ?? 0, units.name)
             let budget = try Budget(levels: document.levels)
             _ = try photo.bitmap.withView { try Protection.apply(unit, to: $0, budget: budget) }
             let levels = photo.bitmap.levels
-            for (place, expected) in zip(document.places, document.protectedLevels) {
-                XCTAssertLessThanOrEqual(abs(Int(levels[place]) - Int(expected)), 1)
+            for (position, expected) in zip(document.positions, document.protectedLevels) {
+                XCTAssertLessThanOrEqual(abs(Int(levels[position]) - Int(expected)), 1)
             }
         }
     }

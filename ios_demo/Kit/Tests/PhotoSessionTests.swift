@@ -21,7 +21,7 @@ final class PhotoSessionTests: XCTestCase {
     }
 
     /// Stored on its side, as a camera does: the network sees it upright, the file stays as it was
-    /// but for the protected values and the place.
+    /// but for the protected values and the location.
     func testAPhotoOnItsSide() async throws {
         let (height, width) = (70, 100)
         let stored = Self.photo(height: height, width: width)

@@ -46,8 +46,8 @@ final class StandInTests: XCTestCase {
         }
     }
 
-    /// A square of whole levels loses nothing but the precision of half floats.
-    func testASquare() async throws {
+    /// A tile of whole levels loses nothing but the precision of half floats.
+    func testATile() async throws {
         let defender = try await library().open("rid-s", on: .cpu)
         XCTAssertEqual(defender.engine, "Core ML, CPU")
         var tile = FloatImage(height: 16, width: 16)
@@ -56,8 +56,8 @@ final class StandInTests: XCTestCase {
         let expected = try await Formula(side: 16).perturb(tile)
         XCTAssertLessThan(unit.distance(to: expected), 0.001)
         XCTAssertGreaterThan(seconds.network, 0)
-        let square = try CVPixelBuffer.make(width: 16, height: 16)
-        let answer = try await defender.protected(square)
+        let buffer = try CVPixelBuffer.make(width: 16, height: 16)
+        let answer = try await defender.protected(buffer)
         XCTAssertEqual(CVPixelBufferGetWidth(answer), 16)
         do {
             _ = try await defender.protected(CVPixelBuffer.make(width: 17, height: 16))

@@ -20,7 +20,7 @@ export interface ModelMetadata {
   readonly preset: string;
   /** Bound of the perturbation in 8-bit levels. */
   readonly levels: number;
-  /** Height and width of the squares it was made for, in pixels. */
+  /** Height and width of the tiles it was made for, in pixels. */
   readonly resolution: number;
   readonly precision: string;
   readonly inputs: readonly TensorInfo[];

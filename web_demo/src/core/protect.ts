@@ -1,10 +1,10 @@
-/** Protect a photo of any size: the path of `rid_core.protect`, step by step. */
+/** Protect a photo of any size: the path of `rid_core.protection`, step by step. */
 
 import { type Budget, applyBudget } from "./budget.ts";
-import { cover, workingSize } from "./cover.ts";
 import { RidError } from "./errors.ts";
 import { COLOURS, type Field, type Pixels, blankField, blankPixels } from "./raster.ts";
 import { resampleStrips, sharpen } from "./resample.ts";
+import { tiles, workingSize } from "./tiling.ts";
 
 /** Smallest height and width of a photo, in pixels. */
 export const MIN_SIDE = 64;
@@ -15,15 +15,15 @@ export const MAX_ASPECT = 64;
 
 /** A network, whatever runs it. */
 export interface Defender {
-  /** Height and width of the squares it takes, in pixels. */
+  /** Height and width of the tiles it takes, in pixels. */
   readonly side: number;
   /** Bound it was trained for, in levels. */
   readonly levels: number;
-  /** Unit perturbation in [-1, 1] of a square with colours in [0, 1]. */
-  perturb(square: Field): Promise<Field>;
+  /** Unit perturbation in [-1, 1] of a tile with colours in [0, 1]. */
+  perturb(tile: Field): Promise<Field>;
 }
 
-/** Called between strips and squares; lets others run, and throws to stop the work. */
+/** Called between strips and tiles; lets others run, and throws to stop the work. */
 export type Pulse = () => Promise<void>;
 
 /**
@@ -66,13 +66,13 @@ export async function workingPerturbation(
   const view = await workingView(pixels, defender.side, pulse);
   const { height, width } = view;
   const unit = blankField(height, width);
-  for (const square of cover(height, width, defender.side)) {
-    const part = await defender.perturb(cutSquare(view, square.top, square.left, defender.side));
+  for (const tile of tiles(height, width, defender.side)) {
+    const part = await defender.perturb(cropTile(view, tile.top, tile.left, defender.side));
     for (let y = 0; y < part.height; y++) {
-      let at = ((square.top + y) * width + square.left) * COLOURS;
+      let at = ((tile.top + y) * width + tile.left) * COLOURS;
       let from = y * part.width * COLOURS;
       for (let x = 0; x < part.width; x++) {
-        const weight = Math.fround(square.down[y]! * square.across[x]!);
+        const weight = Math.fround(tile.down[y]! * tile.across[x]!);
         for (let colour = 0; colour < COLOURS; colour++, at++, from++) {
           unit.data[at] = unit.data[at]! + Math.fround(weight * part.data[from]!);
         }
@@ -127,11 +127,11 @@ async function workingView(pixels: Pixels, side: number, pulse: Pulse): Promise<
   return view;
 }
 
-function cutSquare(view: Field, top: number, left: number, side: number): Field {
-  const square = blankField(side, side);
+function cropTile(view: Field, top: number, left: number, side: number): Field {
+  const tile = blankField(side, side);
   for (let row = 0; row < side; row++) {
     const from = ((top + row) * view.width + left) * COLOURS;
-    square.data.set(view.data.subarray(from, from + side * COLOURS), row * side * COLOURS);
+    tile.data.set(view.data.subarray(from, from + side * COLOURS), row * side * COLOURS);
   }
-  return square;
+  return tile;
 }

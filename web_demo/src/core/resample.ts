@@ -4,7 +4,7 @@
  * JavaScript's doubles round like float32; engines compile it to one instruction.
  */
 
-import type { Size } from "./cover.ts";
+import type { Size } from "./tiling.ts";
 import { COLOURS, type Field, type Raster, blankField } from "./raster.ts";
 
 const STRIP = 64;

@@ -3,7 +3,7 @@
  * is decoded, so that a small file cannot ask for gigabytes.
  */
 
-import type { Size } from "./cover.ts";
+import type { Size } from "./tiling.ts";
 
 /** Names of kinds for people. */
 export type Kind = "JPEG" | "PNG" | "WebP" | "GIF" | "AVIF" | "HEIC" | "unknown";

@@ -5,13 +5,27 @@ import type { Format, ModelInfo, Opened } from "../protocol.ts";
 import { hasCameraApp, takePhoto } from "./camera.ts";
 import { Client, Superseded } from "./client.ts";
 import { choice, choose, element, onChoice } from "./dom.ts";
-import { hasFace } from "./faces.ts";
+import { type Point, findFaces } from "./faces.ts";
+import { fetchModel, fetchResults } from "./fetch.ts";
+import { followHold } from "./hold.ts";
+import { showAttack } from "./panel.ts";
 import { type Mode, Stage } from "./stage.ts";
-import { count, duration, fileSize, photoFacts, photoNotes, savedName } from "./words.ts";
+import {
+  count,
+  duration,
+  fileSize,
+  lookInWords,
+  photoFacts,
+  photoNotes,
+  savedName,
+} from "./words.ts";
 
 /** Longest side of the pictures on the screen, in pixels. */
 const LONGEST_VIEW = 2048;
 const SAMPLE = "sample/astronaut.jpg";
+/** Where its face is; few browsers can find it. */
+const SAMPLE_FACE: Point = { x: 0.435, y: 0.24 };
+const MIDDLE: Point = { x: 0.5, y: 0.5 };
 
 const button = (id: string) => element(id, HTMLButtonElement);
 
@@ -22,15 +36,19 @@ export class App {
     this.client.ask("crop", { region }).catch(() => null),
   );
   private readonly strength = element("strength", HTMLInputElement);
-  private model: Promise<ModelInfo>;
+  private readonly model = this.loadModel();
+  private readonly results = fetchResults();
+  private readonly hideOriginal = followHold(button("original"), "o", (on) =>
+    this.stage.showOriginal(on),
+  );
   private photo: { readonly name: string; readonly opened: Opened } | null = null;
   /** Counts the photos that were opened or given up, so that late answers are told apart. */
   private turn = 0;
 
   constructor() {
-    this.model = this.loadModel();
     this.followFiles();
     this.followControls();
+    void this.showResults();
   }
 
   private async loadModel(): Promise<ModelInfo> {
@@ -40,8 +58,11 @@ export class App {
       chip.firstElementChild!.textContent = text;
     };
     try {
-      const url = new URL("model/rid.onnx", document.baseURI).href;
-      const model = await this.client.ask("load", { url });
+      const file = await fetchModel((share) =>
+        say("loading", `Loading the model, ${Math.round(100 * share)} %`),
+      );
+      say("loading", "Starting the model …");
+      const model = await this.client.ask("load", { file });
       say("ready", `${model.preset} ready, at most ${count(model.levels, "level")} of 255`);
       if (model.unfit !== null) this.alert(`This model is for trials only: ${model.unfit}.`);
       return model;
@@ -52,8 +73,21 @@ export class App {
     }
   }
 
-  /** Protect a photo and show it. */
-  private async open(file: Blob, name: string): Promise<void> {
+  private async showResults(): Promise<void> {
+    const [model, results] = await Promise.all([this.model.catch(() => null), this.results]);
+    if (!model) return;
+    const line = element("measured", HTMLParagraphElement);
+    line.hidden = results.look === null;
+    line.textContent = results.look && lookInWords(results.look);
+    showAttack(results, model.preset);
+  }
+
+  /**
+   * Protect a photo and show it.
+   *
+   * @param known where its face is, if that is known.
+   */
+  private async open(file: Blob, name: string, known: Point | null = null): Promise<void> {
     const turn = ++this.turn;
     this.alert("");
     this.busy("Waiting for the model …");
@@ -67,11 +101,14 @@ export class App {
       const opened = await this.client.ask("open", { file, longest }, (text) => {
         if (turn === this.turn) this.busy(`${text} …`);
       });
-      const face = await hasFace(opened.views.before);
+      const faces = known ? [known] : await findFaces(opened.views.before);
+      const { look } = await this.results;
       if (turn !== this.turn) return;
       this.photo = { name, opened };
       this.busy("");
-      this.show(opened, model, face);
+      this.show(opened, faces);
+      this.showStrength(model);
+      this.facts(photoFacts(opened, model, look));
     } catch (error) {
       if (turn !== this.turn || error instanceof Superseded) return;
       this.busy("");
@@ -80,7 +117,7 @@ export class App {
     }
   }
 
-  private show(opened: Opened, model: ModelInfo, face: boolean | null): void {
+  private show(opened: Opened, faces: readonly Point[] | null): void {
     element("start", HTMLElement).hidden = true;
     element("result", HTMLElement).hidden = false;
     choose("mode", "after");
@@ -91,13 +128,14 @@ export class App {
     element("saved", HTMLParagraphElement).textContent = "";
     element("headline", HTMLParagraphElement).textContent =
       `Protected on this device in ${duration(opened.timing.protect)}`;
-    element("notes", HTMLParagraphElement).textContent = photoNotes(opened, face);
+    element("notes", HTMLParagraphElement).textContent = photoNotes(
+      opened,
+      faces && faces.length > 0,
+    );
     this.strength.value = "100";
+    this.hideOriginal();
     this.stage.setMode("after");
-    this.stage.show(opened.size, opened.views);
-    element("exact", HTMLInputElement).disabled = !this.stage.canMagnify();
-    this.showStrength(model);
-    this.facts(photoFacts(opened, model));
+    this.stage.show(opened.size, opened.views, faces?.[0] ?? MIDDLE);
     scrollTo(0, 0);
     element("divide", HTMLDivElement).focus({ preventScroll: true });
   }
@@ -129,7 +167,7 @@ export class App {
         `Saved ${name}, ${fileSize(saved.blob.size)}, in ${duration(saved.milliseconds)}. ` +
         `Checked: no value changed by more than ${count(saved.verdict.maxLevels, "level")}.`;
       const measured = { ...photo.opened, verdict: saved.verdict };
-      this.facts(photoFacts(measured, model));
+      this.facts(photoFacts(measured, model, (await this.results).look));
     } catch (error) {
       if (turn === this.turn && !(error instanceof Superseded)) {
         status.textContent = "";
@@ -212,7 +250,7 @@ export class App {
     try {
       const response = await fetch(SAMPLE);
       if (!response.ok) throw new Error();
-      await this.open(await response.blob(), SAMPLE.split("/").pop()!);
+      await this.open(await response.blob(), SAMPLE.split("/").pop()!, SAMPLE_FACE);
     } catch {
       this.alert("The sample portrait could not be loaded.");
     }
@@ -221,8 +259,8 @@ export class App {
   private followControls(): void {
     onChoice("mode", (value) => this.stage.setMode(value as Mode));
     onChoice("zoom", (value) => {
-      this.stage.magnify(value === "exact");
-      element("pan-hint", HTMLParagraphElement).hidden = value !== "exact";
+      this.stage.magnify(value === "close");
+      element("pan-hint", HTMLParagraphElement).hidden = value !== "close";
     });
     this.strength.addEventListener(
       "input",
@@ -236,9 +274,6 @@ export class App {
       this.busy("");
       this.restart();
     };
-    addEventListener("resize", () => {
-      element("exact", HTMLInputElement).disabled = !this.stage.canMagnify();
-    });
   }
 
   /** What is being done, in words; nothing: it is done. */

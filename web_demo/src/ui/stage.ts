@@ -1,8 +1,9 @@
-/** The picture: original and protected on either side of a divide, as a whole or pixel by pixel. */
+/** The picture: original and protected on either side of a divide, as a whole or close up. */
 
-import type { Size } from "../core/cover.ts";
+import type { Size } from "../core/tiling.ts";
 import type { Region, Views } from "../protocol.ts";
 import { element } from "./dom.ts";
+import type { Point } from "./faces.ts";
 
 /** What is shown on the right of the divide. */
 export type Mode = "after" | "change";
@@ -23,9 +24,9 @@ export class Stage {
   };
   private photo: Size = { height: 1, width: 1 };
   private whole: Views | null = null;
-  /** Middle of the exact view, in pixels of the photo. */
+  /** Middle of the close-up, in pixels of the photo. */
   private centre = { x: 0, y: 0 };
-  private exact = false;
+  private closeUp = false;
   private fetching = false;
   private stale = false;
 
@@ -36,12 +37,16 @@ export class Stage {
     new ResizeObserver(() => void this.refresh()).observe(this.stage);
   }
 
-  /** Show a photo, as a whole. */
-  show(photo: Size, views: Views): void {
+  /**
+   * Show a photo, as a whole.
+   *
+   * @param centre where a close-up begins.
+   */
+  show(photo: Size, views: Views, centre: Point): void {
     this.whole = views;
     this.photo = photo;
-    this.centre = { x: photo.width / 2, y: photo.height / 2 };
-    this.exact = false;
+    this.centre = { x: photo.width * centre.x, y: photo.height * centre.y };
+    this.closeUp = false;
     const ratio = photo.width / photo.height;
     this.stage.style.setProperty("--stage-ratio", String(Math.min(Math.max(ratio, 0.4), 4)));
     this.stage.style.setProperty(
@@ -53,16 +58,17 @@ export class Stage {
     void this.refresh();
   }
 
-  /** Whether the view is smaller than the photo, so that it can be shown pixel by pixel. */
-  canMagnify(): boolean {
-    const { clientWidth, clientHeight } = this.stage;
-    return this.photo.width > clientWidth || this.photo.height > clientHeight;
+  /** Show a part of the photo, its pixels as they are, or the photo as a whole. */
+  magnify(closeUp: boolean): void {
+    this.closeUp = closeUp;
+    void this.refresh();
   }
 
-  /** Show one pixel of the photo as one of the page, or the photo as a whole. */
-  magnify(exact: boolean): void {
-    this.exact = exact;
-    void this.refresh();
+  /** Show the original all over, for as long as it is asked for; afterwards, the other all over. */
+  showOriginal(on: boolean): void {
+    this.stage.dataset["original"] = String(on);
+    if (on) this.place(0);
+    this.showTags();
   }
 
   /** What to show right of the divide. */
@@ -70,7 +76,7 @@ export class Stage {
     this.layers.dataset["mode"] = mode;
     this.canvases.change.hidden = mode !== "change";
     this.canvases.after.hidden = mode !== "after";
-    element("tag-after", HTMLSpanElement).textContent = mode === "after" ? "After" : "Change × 16";
+    this.showTags();
     this.place(Number(this.divide.getAttribute("aria-valuenow")));
   }
 
@@ -82,14 +88,20 @@ export class Stage {
     this.layers.style.setProperty("--strength", String(strength));
   }
 
+  private showTags(): void {
+    const other = this.layers.dataset["mode"] === "change" ? "Change × 16" : "Protected";
+    const original = this.stage.dataset["original"] === "true";
+    element("tag-after", HTMLSpanElement).textContent = original ? "Original" : other;
+  }
+
   private async refresh(): Promise<void> {
     if (!this.whole) return;
-    this.stage.dataset["zoom"] = this.exact ? "exact" : "fit";
-    if (this.exact) {
+    this.stage.dataset["zoom"] = this.closeUp ? "close" : "fit";
+    if (this.closeUp) {
       this.stage.setAttribute("tabindex", "0");
       this.stage.setAttribute("role", "group");
       this.stage.setAttribute("aria-label", "Part of the photo; arrow keys move it");
-      await this.refreshExact();
+      await this.refreshCloseUp();
     } else {
       for (const name of ["tabindex", "role", "aria-label"]) this.stage.removeAttribute(name);
       this.draw(this.whole);
@@ -97,16 +109,16 @@ export class Stage {
   }
 
   /** One crop at a time, and once more if the picture was moved meanwhile. */
-  private async refreshExact(): Promise<void> {
+  private async refreshCloseUp(): Promise<void> {
     this.stale = true;
     if (this.fetching) return;
     this.fetching = true;
     try {
-      while (this.stale && this.exact) {
+      while (this.stale && this.closeUp) {
         this.stale = false;
         const views = await this.crop(this.region());
         if (!views) return;
-        if (this.exact) this.draw(views);
+        if (this.closeUp) this.draw(views);
         for (const view of Object.values(views) as ImageBitmap[]) view.close();
       }
     } finally {
@@ -114,9 +126,15 @@ export class Stage {
     }
   }
 
+  /** Pixels of the page for one of the photo, in a close-up: it shows half of the width, or less. */
+  private scale(): number {
+    return Math.max(Math.ceil((2 * this.stage.clientWidth) / this.photo.width), 1);
+  }
+
   private region(): Region {
-    const width = Math.min(this.stage.clientWidth, this.photo.width);
-    const height = Math.min(this.stage.clientHeight, this.photo.height);
+    const scale = this.scale();
+    const width = Math.min(Math.ceil(this.stage.clientWidth / scale), this.photo.width);
+    const height = Math.min(Math.ceil(this.stage.clientHeight / scale), this.photo.height);
     const clamp = (value: number, most: number) => Math.min(Math.max(value, 0), most);
     const left = clamp(Math.round(this.centre.x - width / 2), this.photo.width - width);
     const top = clamp(Math.round(this.centre.y - height / 2), this.photo.height - height);
@@ -137,6 +155,7 @@ export class Stage {
     const at = Math.min(Math.max(percent, 0), 100);
     const right = this.layers.dataset["mode"] === "change" ? "the change" : "the protected photo";
     this.stage.style.setProperty("--divide", `${at}%`);
+    this.stage.toggleAttribute("data-whole", at === 0);
     this.divide.setAttribute("aria-valuenow", String(Math.round(at)));
     this.divide.setAttribute(
       "aria-valuetext",
@@ -145,7 +164,8 @@ export class Stage {
   }
 
   private pan(dx: number, dy: number): void {
-    this.centre = { x: this.centre.x + dx, y: this.centre.y + dy };
+    const scale = this.scale();
+    this.centre = { x: this.centre.x + dx / scale, y: this.centre.y + dy / scale };
     void this.refresh();
   }
 
@@ -158,7 +178,7 @@ export class Stage {
     this.stage.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
       const onDivide = event.target instanceof Node && this.divide.contains(event.target);
-      dragging = onDivide || !this.exact ? "divide" : "picture";
+      dragging = onDivide || !this.closeUp ? "divide" : "picture";
       this.stage.setPointerCapture(event.pointerId);
       if (dragging === "divide") placeAt(event);
     });
@@ -196,7 +216,7 @@ export class Stage {
         ArrowUp: [0, -PAN_STEP],
         ArrowDown: [0, PAN_STEP],
       }[event.key];
-      if (!move || !this.exact || event.target !== this.stage) return;
+      if (!move || !this.closeUp || event.target !== this.stage) return;
       event.preventDefault();
       this.pan(move[0]!, move[1]!);
     });

@@ -1,7 +1,7 @@
 /** Figures as people read them. */
 
-import type { Verdict } from "../core/budget.ts";
 import type { Format, ModelInfo, Opened } from "../protocol.ts";
+import { type Look, preferOriginal } from "../results.ts";
 
 /** Keeps a figure and its unit on one line. */
 const NO_BREAK = "\u00a0";
@@ -25,29 +25,60 @@ export function count(n: number, noun: string): string {
   return `${n} ${noun}${n === 1 ? "" : "s"}`;
 }
 
-/** What was measured of a change. */
-export function changeFacts(verdict: Verdict, levels: number): [string, string][] {
-  const psnr = Number.isFinite(verdict.psnr) ? `${verdict.psnr.toFixed(1)} dB` : "no change";
+/**
+ * What is said of an opened photo: a term, and a sentence or two.
+ *
+ * @param look null where it was not measured of these weights.
+ */
+export function photoFacts(photo: Opened, model: ModelInfo, look: Look | null): [string, string][] {
+  const { size, timing, verdict } = photo;
+  const network =
+    timing.tiles === 1
+      ? duration(timing.network)
+      : `${duration(timing.network)} for each of ${timing.tiles} tiles`;
+  const adding = duration(timing.protect - timing.network * timing.tiles);
   return [
-    ["Largest change", `${verdict.maxLevels} of 255 (bound ${levels})`],
-    ["Values changed", `${Math.round(verdict.changed * 100)} %`],
-    ["PSNR", psnr],
+    ["Photo", `${size.width} × ${size.height} pixels.`],
+    [
+      "Change",
+      `At most ${verdict.maxLevels} of 255 levels in any colour value; the model’s bound is ` +
+        `${model.levels}. ${Math.round(verdict.changed * 100)} of 100 values changed.`,
+    ],
+    ["How visible", look ? lookFact(look) : "Not measured with these weights."],
+    [
+      "Time",
+      `Opening the file took ${duration(timing.decode)}, the network ${network}, scaling and ` +
+        `adding ${adding}.`,
+    ],
+    ["Runs on", `${model.runtime}, ${count(model.threads, "thread").replace(" ", NO_BREAK)}.`],
+    ["Model", `${model.preset} in ${model.precision}, weights ${model.weights}.`],
   ];
 }
 
-/** What is said of an opened photo. */
-export function photoFacts(photo: Opened, model: ModelInfo): [string, string][] {
-  const { timing } = photo;
-  const squares = timing.squares === 1 ? "" : ` × ${timing.squares} squares`;
-  return [
-    ["Size", `${photo.size.width} × ${photo.size.height}`],
-    ...changeFacts(photo.verdict, model.levels),
-    ["Opening the file", duration(timing.decode)],
-    ["Network", `${duration(timing.network)}${squares}`],
-    ["Scaling and adding", duration(timing.protect - timing.network * timing.squares)],
-    ["Runtime", `${model.runtime}, ${count(model.threads, "thread").replace(" ", NO_BREAK)}`],
-    ["Model", `${model.preset} ${model.precision}, ${model.weights}`],
-  ];
+/** How visible the protection is, for somebody who has not seen it yet. */
+export function lookInWords(look: Look): string {
+  const people = lookPeople(look);
+  return (
+    `How visible is it? By a model of human vision, ${people} of 100 people who see both on a ` +
+    "phone would prefer the original; 50 would be a guess. Enlarged, more of it is seen."
+  );
+}
+
+/** The same with its source. */
+function lookFact(look: Look): string {
+  const large = look.large === null ? "" : ` ${look.large.toFixed(2)} for large photos,`;
+  return (
+    `At full strength and on a phone, ${lookPeople(look)} of 100 people would prefer the ` +
+    `original, ${preferOriginal(look.enlarged)} of 100 if it is enlarged twice; 50 would be a ` +
+    `guess. Predicted by ColorVideoVDP on ${look.portraits} portraits: ` +
+    `${look.jod.toFixed(2)} JOD of 10,${large} ${look.enlarged.toFixed(2)} enlarged.`
+  );
+}
+
+/** From portraits to large photos: 54, or 54 to 64. */
+function lookPeople(look: Look): string {
+  const people = [look.jod, look.large ?? look.jod].map(preferOriginal).sort((a, b) => a - b);
+  return [...new Set(people)].join(" to ");
 }
 
 /**

@@ -18,8 +18,8 @@ export class OnnxDefender implements Defender {
   readonly levels: number;
   readonly runtime = `onnxruntime-web ${ort.env.versions.web ?? ""}`;
   readonly threads = ort.env.wasm.numThreads ?? 1;
-  /** Milliseconds that each square took, since the last {@link forget}. */
-  readonly laps: number[] = [];
+  /** Milliseconds that each tile took, since the last {@link forget}. */
+  readonly tileTimes: number[] = [];
 
   private constructor(
     readonly metadata: ModelMetadata,
@@ -30,12 +30,12 @@ export class OnnxDefender implements Defender {
   }
 
   /**
-   * Fetch a model, check it and run it once on a grey square.
+   * Check a model and run it once on a grey tile.
    *
-   * @throws RidError missing, damaged, foreign, or refused by the runtime.
+   * @param file the whole .onnx file.
+   * @throws RidError damaged, foreign, or refused by the runtime.
    */
-  static async load(url: string): Promise<OnnxDefender> {
-    const file = await fetchModel(url);
+  static async load(file: Uint8Array<ArrayBuffer>): Promise<OnnxDefender> {
     const metadata = await readModel(file);
     // Threads need memory shared between workers, which browsers give isolated pages only.
     ort.env.wasm.numThreads = crossOriginIsolated
@@ -56,12 +56,12 @@ export class OnnxDefender implements Defender {
 
   /** Drop the times measured so far. */
   forget(): void {
-    this.laps.length = 0;
+    this.tileTimes.length = 0;
   }
 
-  async perturb(square: Field): Promise<Field> {
+  async perturb(tile: Field): Promise<Field> {
     const shape = [1, 3, this.side, this.side];
-    const image = new ort.Tensor("float32", toPlanar(square), shape);
+    const image = new ort.Tensor("float32", toPlanar(tile), shape);
     const begin = performance.now();
     let outputs: ort.InferenceSession.ReturnType;
     try {
@@ -69,27 +69,12 @@ export class OnnxDefender implements Defender {
     } catch (error) {
       throw new RidError(`The model failed on this photo (${brief(error)}).`);
     }
-    this.laps.push(performance.now() - begin);
+    this.tileTimes.push(performance.now() - begin);
     const delta = outputs["delta"]!;
     const field = fromPlanar(delta.data as Float32Array, this.side, this.side);
     delta.dispose();
     return field;
   }
-}
-
-async function fetchModel(url: string): Promise<Uint8Array<ArrayBuffer>> {
-  let response: Response;
-  try {
-    response = await fetch(url);
-  } catch {
-    throw new RidError("The model could not be loaded. Are you offline? Reload when connected.");
-  }
-  if (!response.ok) {
-    throw new RidError(
-      `The model is missing on this server (${response.status}); build the page again.`,
-    );
-  }
-  return new Uint8Array(await response.arrayBuffer());
 }
 
 function absolute(url: string): string {

@@ -29,7 +29,7 @@ const waiting: (() => void)[] = [];
 channel.port1.onmessage = () => waiting.shift()?.();
 
 /** Let messages in, then stop if this photo is not wanted any more. */
-async function breathe(open: number): Promise<void> {
+async function yieldTo(open: number): Promise<void> {
   await new Promise<void>((resolve) => {
     waiting.push(resolve);
     channel.port2.postMessage(null);
@@ -48,8 +48,8 @@ const operations: {
     stage: (text: string) => void,
   ) => Promise<Operations[K]["answer"]>;
 } = {
-  async load({ url }): Promise<ModelInfo> {
-    defender = await OnnxDefender.load(url);
+  async load({ file }): Promise<ModelInfo> {
+    defender = await OnnxDefender.load(file);
     const { preset, levels, precision, weights, unfit } = defender.metadata;
     return {
       preset,
@@ -65,7 +65,7 @@ const operations: {
 
   async open({ file, longest }, stage): Promise<Opened> {
     const open = ++newestOpen;
-    const pulse = () => breathe(open);
+    const pulse = () => yieldTo(open);
     work = null;
     if (!defender) throw new RidError("There is no model to protect the photo with.");
     stage("Opening the photo");
@@ -75,7 +75,7 @@ const operations: {
     stage("Computing the protection");
     defender.forget();
     const unit = await workingPerturbation(photo.pixels, defender, pulse);
-    const laps = [...defender.laps];
+    const tileTimes = [...defender.tileTimes];
     stage("Adding it at full size");
     const budget = { levels: defender.levels, strength: 1 };
     const result = await addPerturbation(photo.pixels, unit, budget, pulse);
@@ -95,8 +95,8 @@ const operations: {
       views,
       timing: {
         decode: decoded - begin,
-        network: laps.reduce((sum, lap) => sum + lap, 0) / laps.length,
-        squares: laps.length,
+        network: tileTimes.reduce((sum, time) => sum + time, 0) / tileTimes.length,
+        tiles: tileTimes.length,
         protect: done - decoded,
       },
     };
@@ -121,7 +121,7 @@ const operations: {
     const { work, defender } = current();
     const { photo, unit } = work;
     const open = newestOpen;
-    const pulse = () => breathe(open);
+    const pulse = () => yieldTo(open);
     const begin = performance.now();
     const budget = { levels: defender.levels, strength };
     stage("Adding the protection");

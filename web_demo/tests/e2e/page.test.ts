@@ -18,6 +18,7 @@ import {
   ready,
   save,
   serve,
+  serveDeployed,
   upload,
   visit,
 } from "./site.ts";
@@ -65,7 +66,7 @@ describe("bad input is said in words, and the page goes on", () => {
 
   it("takes a good photo after all of these", async () => {
     await upload(page, PORTRAIT);
-    expect((await facts(page))["Largest change"]).toMatch(/^[1-8] of 255/);
+    expect((await facts(page))["Change"]).toMatch(/^At most [1-8] of 255/);
   });
 });
 
@@ -99,26 +100,26 @@ describe("a bad model is said in words", () => {
   });
 });
 
-/** Latency of one square and processor time of one photo, over several uploads. */
+/** Latency of one tile and processor time of one photo, over several uploads. */
 async function measure(on: Page, name: string): Promise<void> {
-  const network: string[] = [];
+  const time: string[] = [];
   const processor: number[] = [];
   for (let i = 0; i < 5; i++) {
     const begin = await processorTime(browser);
     await upload(on, PORTRAIT);
     processor.push((await processorTime(browser)) - begin);
-    network.push((await facts(on))["Network"]!);
+    time.push((await facts(on))["Time"]!);
   }
   figure(name, {
-    runtime: (await facts(on))["Runtime"],
-    network,
+    runtime: (await facts(on))["Runs on"],
+    time,
     processorMilliseconds: processor,
   });
 }
 
 describe("any static host", () => {
   it("works without a network after the first visit, and with threads", async () => {
-    const plain = await serve(false);
+    const plain = await serveDeployed();
     const visitor = await open(browser, plain);
     expect(await visitor.evaluate(() => crossOriginIsolated)).toBe(false);
     await measure(visitor, "portrait.png, not isolated");
@@ -141,7 +142,7 @@ describe("any static host", () => {
   });
 
   it("says when it could not be kept for the time without a network", async () => {
-    const plain = await serve(false);
+    const plain = await serveDeployed();
     plain.replaced.set("/licences.txt", null);
     const visitor = await open(browser, plain);
     await expect.poll(() => visitor.locator("#offline").innerText()).toContain("Could not be kept");
@@ -168,13 +169,13 @@ describe("a photo without a face is protected all the same, and that is said", (
     ["no detector", "undefined", "This browser cannot look for a face"],
     ["one that fails", "class { detect() { return Promise.reject(Error()) } }", "This browser can"],
     ["no face", "class { async detect() { return [] } }", "No face was found"],
-    ["a face", "class { async detect() { return [{}] } }", "The saved file"],
+    ["a face", "class { async detect() { return [{ boundingBox: new DOMRect() }] } }", "The saved"],
   ])("%s", async (_, detector, words) => {
     const visitor = await visit(browser, site, {}, `globalThis.FaceDetector = ${detector}`);
     await ready(visitor);
     await upload(visitor, PORTRAIT);
     expect(await visitor.locator("#notes").innerText()).toMatch(new RegExp(`^${words}`));
-    expect((await facts(visitor))["Largest change"]).toMatch(/^[1-8] of 255/);
+    expect((await facts(visitor))["Change"]).toMatch(/^At most [1-8] of 255/);
     await visitor.context().close();
   });
 });
@@ -209,7 +210,15 @@ describe("keyboard and screen reader", () => {
       );
     }
     expect(order).toEqual(
-      expect.arrayContaining(["mode", "zoom", "strength", "format", "download", "another"]),
+      expect.arrayContaining([
+        "mode",
+        "zoom",
+        "original",
+        "strength",
+        "format",
+        "download",
+        "another",
+      ]),
     );
   });
 
@@ -226,12 +235,12 @@ describe("keyboard and screen reader", () => {
     expect(unnamed).toEqual([]);
     const tree = await page.locator("main").ariaSnapshot();
     expect(tree).toContain("slider");
-    expect(tree).toContain("Divide between before and after");
+    expect(tree).toContain("Divide between original and protected");
   });
 
   it("shows pixels as they are, and moves over them", async () => {
     await upload(page, join(PHOTOS, "larger.png"));
-    await page.getByRole("radio", { name: "100 %" }).check({ force: true });
+    await page.getByRole("radio", { name: "Close-up" }).check({ force: true });
     const width = () => page.locator("#before").evaluate((c: HTMLCanvasElement) => c.width);
     await expect.poll(width).toBeLessThan(1280);
     const corner = () =>
@@ -280,7 +289,7 @@ test("a photo can be dropped, and given up", async () => {
   await page.locator("#cancel").click();
   expect(await page.locator("#start").isVisible()).toBe(true);
   await upload(page, PORTRAIT);
-  expect((await facts(page))["Size"]).toBe("512 × 512");
+  expect((await facts(page))["Photo"]).toBe("512 × 512 pixels.");
 });
 
 describe.each([

@@ -58,6 +58,9 @@ def photos(folder: Path) -> None:
     portrait.resize((300, 410)).save(folder / "smaller.png")
     portrait.convert("L").resize((640, 512)).save(folder / "grey.png")
     portrait.resize((600, 512)).save(folder / "lossless.webp", lossless=True)
+    ramp = Image.linear_gradient("L").resize((1000, 1000))
+    across = ramp.transpose(Image.Transpose.TRANSPOSE)
+    Image.merge("RGB", (across, ramp, ramp)).save(folder / "gradient.png")
     clear = portrait.resize((520, 600))
     clear.putalpha(Image.linear_gradient("L").resize(clear.size).point(lambda v: min(2 * v, 255)))
     clear.save(folder / "transparent.png")
@@ -117,11 +120,11 @@ def golden(model: Path, result: Path) -> dict[str, object]:
 
 def main(command: str, *paths: str) -> None:
     """Run one of the commands in the docstring of this file."""
-    places = [Path(path) for path in paths]
+    files = [Path(path) for path in paths]
     if command == "photos":
-        photos(*places)
+        photos(*files)
     else:
-        print(json.dumps({"compare": compare, "golden": golden}[command](*places)))
+        print(json.dumps({"compare": compare, "golden": golden}[command](*files)))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,11 @@ import {
 import { HEADERS } from "../../src/headers.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const dist = join(root, "dist");
+
+/** What `npm run build` made. */
+export const DIST = join(root, "dist");
+/** What `npm run deploy` made. */
+export const DEPLOY = join(root, "deploy");
 
 /** What the tests write: downloads, screenshots, figures. */
 export const RESULTS = join(root, "test-results");
@@ -45,30 +49,42 @@ export interface Site {
   stop(): Promise<void>;
 }
 
-/**
- * Serve `dist`.
- *
- * @param isolated whether with our headers, as the preview server does; else as any static host.
- */
-export async function serve(isolated = true): Promise<Site> {
-  if (!existsSync(join(dist, "index.html"))) throw new Error("no dist; run: npm run build");
+/** Serve what `npm run build` made, with our headers, as the preview server does. */
+export function serve(): Promise<Site> {
+  return serveFolder(DIST, "/", HEADERS);
+}
+
+/** Serve what `npm run deploy` made, as any static host does: in some folder, no headers of ours. */
+export function serveDeployed(): Promise<Site> {
+  return serveFolder(DEPLOY, "/some/where/", {});
+}
+
+async function serveFolder(
+  folder: string,
+  under: string,
+  headers: Readonly<Record<string, string>>,
+): Promise<Site> {
+  if (!existsSync(join(folder, "index.html"))) {
+    throw new Error(`${folder} is not there; run: npm run build && npm run deploy`);
+  }
   const replaced = new Map<string, Uint8Array | null>();
   const server: Server = createServer((request, response) => {
     const path = new URL(request.url!, "http://localhost").pathname;
-    const name = path === "/" ? "/index.html" : path;
+    const name = path === under ? "/index.html" : path.slice(under.length - 1);
     const other = replaced.get(name);
-    const file = join(dist, name);
-    if (other === null || (other === undefined && !existsSync(file))) {
+    const file = join(folder, name);
+    const found = path.startsWith(under) && other !== null;
+    if (!found || (other === undefined && !existsSync(file))) {
       response.writeHead(404).end("not found");
       return;
     }
-    if (isolated) response.setHeaders(new Map(Object.entries(HEADERS)));
+    response.setHeaders(new Map(Object.entries(headers)));
     response.setHeader("Content-Type", TYPES[extname(name)] ?? "application/octet-stream");
     response.end(other ?? readFileSync(file));
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}${under}`,
     replaced,
     stop: () =>
       new Promise((resolve) => {
@@ -145,8 +161,8 @@ export async function save(page: Page): Promise<{ name: string; path: string }> 
 export async function facts(page: Page): Promise<Record<string, string>> {
   const rows = await page.locator("#facts div").all();
   const pairs = rows.map(async (row) => [
-    await row.locator("dt").innerText(),
-    await row.locator("dd").innerText(),
+    await row.locator("dt").textContent(),
+    await row.locator("dd").textContent(), // the panel may be closed
   ]);
   return Object.fromEntries(await Promise.all(pairs)) as Record<string, string>;
 }

@@ -24,12 +24,12 @@ class Formula implements Defender {
 
   constructor(readonly side: number) {}
 
-  async perturb(square: Field): Promise<Field> {
-    const unit = blankField(square.height, square.width);
+  async perturb(tile: Field): Promise<Field> {
+    const unit = blankField(tile.height, tile.width);
     for (let i = 0; i < unit.data.length; i++) {
       const [pixel, channel] = [Math.floor(i / 3), i % 3];
-      const odd = (Math.floor(pixel / square.width) + (pixel % square.width) + channel) % 2 === 1;
-      const value = 4 * square.data[i]! - 2 + (odd ? 0.5 : -0.5);
+      const odd = (Math.floor(pixel / tile.width) + (pixel % tile.width) + channel) % 2 === 1;
+      const value = 4 * tile.data[i]! - 2 + (odd ? 0.5 : -0.5);
       unit.data[i] = Math.min(Math.max(value, -1), 1);
     }
     return unit;

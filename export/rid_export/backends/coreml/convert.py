@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from rid_core.artifact import ArtifactMetadata, TensorInfo
 from rid_core.errors import RidError
-from rid_export.layers import LayerError, Notes, float_copy
+from rid_export.backends.coreml.graph import block_of, name_layers, quiet
+from rid_export.layers import QuantizationReport
 from rid_export.metadata import embed_coreml, float_tensors
-from rid_export.registry import Runner, Target, register_target
+from rid_export.registry import Target, register_target
 from rid_export.spec import ExportSpec
 
 if TYPE_CHECKING:
-    import numpy as np
+    from torch import Tensor
 
+    from rid_core.runtimes import ModelRuntime
     from rid_export.graph import ExportGraph
 
+FEATURES = {
+    "image": "Portrait, RGB, upright",
+    "protected": "The portrait with the perturbation added",
+    "delta": "Unit perturbation in [-1, 1], [1, 3, height, width]; times eps it is what was added",
+}
+_ABOUT = (
+    "Adds a bounded perturbation to a portrait that hinders its use in personalizing diffusion "
+    "models"
+)
 _COMPRESSED = {
     "fp32": frozenset[str](),
     "fp16": frozenset[str](),
@@ -72,33 +87,46 @@ class CoreMLTarget(Target):
 
         return typed(inputs), typed(outputs)
 
-    def convert(self, graph: ExportGraph, spec: ExportSpec, path: Path) -> Notes | None:
-        """Write the package, and return what quantization did."""
-        from rid_export.backends.coreml.package import write_package
+    def convert(
+        self, graph: ExportGraph, spec: ExportSpec, path: Path
+    ) -> QuantizationReport | None:
+        """Write the package."""
+        from rid_export.backends.coreml.quantize import CoreMLQuantizer
+        from rid_export.quantization import quantize
 
-        return write_package(graph, spec, path)
+        model = to_program(graph, spec.resolution, half=spec.precision != "fp32")
+        report = None
+        if spec.precision not in ("fp32", "fp16"):
+            exact, weights = model, graph.weights()
+            names = name_layers(model.get_spec(), dict(graph.defender.named_modules()))
+            with tempfile.TemporaryDirectory() as folder:
+                (model, _), report = quantize(
+                    lambda grids: CoreMLQuantizer(
+                        exact, spec.precision, grids, weights, names=names, scratch=Path(folder)
+                    ),
+                    graph,
+                    spec,
+                )
+        describe(model, graph.outputs)
+        save(model, path)
+        return report
 
     def embed(self, path: Path, text: str) -> None:
         """Put the metadata block into the package."""
         embed_coreml(path, text)
 
-    def runners(self, path: Path) -> list[Runner]:
+    def runners(self, path: Path) -> list[ModelRuntime]:
         """Core ML itself on a Mac, and our interpreter of the program everywhere."""
+        from rid_core.artifact import read_metadata
+        from rid_core.runtimes.base import ExportedRuntime
         from rid_export.backends.coreml.runner import MilRunner
 
-        interpreter = MilRunner.load(path)
+        interpreter = ExportedRuntime(path, MilRunner.load(path), read_metadata(path))
         if sys.platform == "darwin":
-            from rid_core.runtimes.coreml_runtime import CoreMLRuntime
+            from rid_core.runtimes.coreml import CoreMLRuntime
 
             return [CoreMLRuntime(path, sealed=False), interpreter]
         return [interpreter]
-
-    def layer_errors(self, path: Path, images: Sequence[np.ndarray]) -> list[LayerError]:
-        """Compare a compressed package with its fp16 copy layer by layer."""
-        from rid_export.backends.coreml.quantize import package_layer_errors
-
-        copy = float_copy(path)
-        return package_layer_errors(copy, path, images) if copy.exists() else []
 
     def remarks(self, path: Path) -> tuple[str, ...]:
         """That Core ML did not run it, where it did not."""
@@ -109,8 +137,6 @@ class CoreMLTarget(Target):
     def inspect(self, path: Path, metadata: ArtifactMetadata) -> None:
         """Hold the package's features, and how it is compressed, against the metadata."""
         import coremltools as ct
-
-        from rid_export.backends.coreml.activations import block_of
 
         spec = ct.utils.load_spec(str(path))
         description = spec.description
@@ -137,3 +163,75 @@ def _feature(feature: Any) -> tuple[str, tuple[int, ...]]:
         return dtype, (1, 3, kind.imageType.height, kind.imageType.width)
     array = kind.multiArrayType
     return array.ArrayDataType.Name(array.dataType).lower(), tuple(array.shape)
+
+
+def _gelu(x: Tensor, *, approximate: str = "none") -> Tensor:
+    """GELU in elementary operations, which coremltools joins to its own gelu again.
+
+    Its converter of exported programs ignores ``approximate`` and writes the exact function
+    (apple/coremltools#2863); of these spellings it recognises both forms.
+    """
+    import torch
+
+    if approximate == "tanh":
+        return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    return 0.5 * x * (1 + torch.erf(x * math.sqrt(0.5)))
+
+
+def to_program(graph: ExportGraph, resolution: int, *, half: bool) -> Any:
+    """Convert to an ML program for iOS 17.
+
+    ``delta`` is an fp16 multi-array in every precision, so that an app can change the model without
+    changing a line: at 8 levels its rounding is below 0.002 levels.
+
+    Args:
+        graph: the contract; what it multiplies ``protected`` by does not matter.
+        resolution: height and width in pixels.
+        half: whether the program computes in fp16 (as the Neural Engine does), or in fp32.
+
+    Returns:
+        coremltools' ``MLModel``, not loaded into Core ML.
+    """
+    import coremltools as ct
+    import torch
+
+    from rid_export.graph import LevelsGraph
+
+    shape = (1, 3, resolution, resolution)
+    levels = LevelsGraph(graph)
+    program = torch.export.export(levels, (torch.full(shape, 128.0),)).run_decompositions(
+        {torch.ops.aten.gelu.default: _gelu}
+    )
+    rgb = ct.colorlayout.RGB
+    kinds = {
+        "protected": ct.ImageType("protected", color_layout=rgb),
+        "delta": ct.TensorType("delta", dtype=np.float16),
+    }
+    with quiet():
+        return ct.convert(
+            program,
+            convert_to="mlprogram",
+            inputs=[ct.ImageType("image", shape=shape, color_layout=rgb)],
+            outputs=[kinds[name] for name in graph.outputs],
+            minimum_deployment_target=ct.target.iOS17,
+            compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
+            skip_model_load=True,
+        )
+
+
+def describe(model: Any, outputs: tuple[str, ...]) -> None:
+    """Set the texts that Xcode shows."""
+    model.input_description["image"] = FEATURES["image"]
+    for name in outputs:
+        model.output_description[name] = FEATURES[name]
+    model.short_description = _ABOUT
+
+
+def save(model: Any, path: Path) -> None:
+    """Write an ``MLModel`` to a folder of any name."""
+    package = path.with_name(f"{path.name}.mlpackage")  # coremltools insists on the suffix
+    with quiet():
+        model.save(str(package))
+    # A debugging aid of coremltools that no runtime reads; most of a small package's bytes.
+    (package / "executorch_debug_handle_mapping.json").unlink(missing_ok=True)
+    package.replace(path)

@@ -1,77 +1,21 @@
-"""The graph that Core ML gets, and its conversion to an ML program.
-
-An image feature holds whole levels, 0 to 255, and half precision holds every whole number up to
-2048. So the image stays in levels: only the network sees it divided by 255, and the head is
-
-    protected = clamp(image + round(levels * delta), 0, 255)
-
-Every term but delta is a whole number. The bound therefore holds exactly whatever the precision,
-whatever the hardware rounds to, and however Core ML turns the result into 8 bits, which Apple does
-not document. Adding eps * delta to an image in [0, 1] instead would round the sum to steps of 0.12
-levels in half precision.
-"""
+"""ML programs as protobuf messages: names of layers, and the operations on the way to delta."""
 
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from rid_export.layers import Role, Step
 
-if TYPE_CHECKING:
-    from rid_export.graph import ExportGraph
-
-FEATURES = {
-    "image": "Portrait, RGB, upright",
-    "protected": "The portrait with the perturbation added",
-    "delta": "Unit perturbation in [-1, 1], [1, 3, height, width]; times eps it is what was added",
+LAYERS = ("conv", "linear")
+"""Operations that have weights."""
+_ROLES: Mapping[str, Role] = {
+    **dict.fromkeys(("cast", "pixel_shuffle", "reshape", "squeeze", "transpose"), "move"),
+    **dict.fromkeys(("relu", "tanh"), "activation"),
+    "add": "sum",
 }
-_ABOUT = (
-    "Adds a bounded perturbation to a portrait that hinders its use in personalizing diffusion "
-    "models"
-)
-
-
-class LevelsGraph(nn.Module):
-    """``forward(image) -> {"protected": ..., "delta": ...}``, image and protected in 0..255.
-
-    ``image`` is [1, 3, H, W] and holds whole numbers; ``protected`` does as well. ``delta`` is the
-    unit perturbation.
-    """
-
-    def __init__(self, graph: ExportGraph) -> None:
-        """Wrap ``graph``; of its outputs only delta is used."""
-        super().__init__()
-        self.contract = graph  # a GraphModule has a graph of its own
-        self.levels = round(graph.eps * 255)
-        self.outputs = graph.outputs
-        self.eval()
-
-    def protect(self, image: Tensor, delta: Tensor) -> Tensor:
-        """The head: see the module."""
-        return torch.clamp(image + torch.round(delta * float(self.levels)), 0, 255)
-
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """See the class."""
-        delta = self.contract(image * (1 / 255))["delta"]
-        both = {"protected": self.protect(image, delta), "delta": delta}
-        return {name: both[name] for name in self.outputs}
-
-
-def _gelu(x: Tensor, *, approximate: str = "none") -> Tensor:
-    """GELU in elementary operations, which coremltools joins to its own gelu again.
-
-    Its converter of exported programs ignores ``approximate`` and writes the exact function
-    (apple/coremltools#2863); of these spellings it recognises both forms.
-    """
-    if approximate == "tanh":
-        return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
-    return 0.5 * x * (1 + torch.erf(x * math.sqrt(0.5)))
 
 
 @contextmanager
@@ -86,47 +30,98 @@ def quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def to_program(graph: ExportGraph, resolution: int, *, half: bool) -> Any:
-    """Convert to an ML program for iOS 17.
+def block_of(spec: Any) -> Any:
+    """The operations of an ML program's main function, as coremltools' protobuf message."""
+    main = spec.mlProgram.functions["main"]
+    return main.block_specializations[main.opset]
 
-    ``delta`` is an fp16 multi-array in every precision, so that an app can change the model without
-    changing a line: at 8 levels its rounding is below 0.002 levels.
+
+def name_of(operation: Any) -> str:
+    """The name that the converter gave an operation."""
+    written = operation.attributes["name"].immediateValue.tensor.strings.values
+    return str(written[0]) if written else str(operation.outputs[0].name)
+
+
+def operand(operation: Any, key: str) -> str:
+    """Name of the variable bound to a parameter; empty if a value is written in place."""
+    return str(operation.inputs[key].arguments[0].name)
+
+
+def layers(spec: Any) -> list[Any]:
+    """Every convolution and linear layer with constant weights, in order."""
+    constants = {
+        output.name
+        for operation in block_of(spec).operations
+        if operation.type == "const" or operation.type.startswith("constexpr_")
+        for output in operation.outputs
+    }
+    return [
+        operation
+        for operation in block_of(spec).operations
+        if operation.type in LAYERS and operand(operation, "weight") in constants
+    ]
+
+
+def name_layers(spec: Any, modules: Iterable[str]) -> dict[str, str]:
+    """Names of layers by the names of their operations.
+
+    The converter calls an operation ``conv2d_7_cast_fp16``, but its weights still carry the path of
+    their module: ``p_contract_defender_up_conv_weight_to_fp16`` belongs to ``up.conv``. A
+    layer whose weights do not keeps its operation's name.
 
     Args:
-        graph: the contract; what it multiplies ``protected`` by does not matter.
-        resolution: height and width in pixels.
-        half: whether the program computes in fp16 (as the Neural Engine does), or in fp32.
-
-    Returns:
-        coremltools' ``MLModel``, not loaded into Core ML.
+        spec: ``Model`` message.
+        modules: paths of the defender's modules.
     """
-    import coremltools as ct
-
-    shape = (1, 3, resolution, resolution)
-    levels = LevelsGraph(graph)
-    program = torch.export.export(levels, (torch.full(shape, 128.0),)).run_decompositions(
-        {torch.ops.aten.gelu.default: _gelu}
-    )
-    rgb = ct.colorlayout.RGB
-    kinds = {
-        "protected": ct.ImageType("protected", color_layout=rgb),
-        "delta": ct.TensorType("delta", dtype=np.float16),
-    }
-    with quiet():
-        return ct.convert(
-            program,
-            convert_to="mlprogram",
-            inputs=[ct.ImageType("image", shape=shape, color_layout=rgb)],
-            outputs=[kinds[name] for name in graph.outputs],
-            minimum_deployment_target=ct.target.iOS17,
-            compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
-            skip_model_load=True,
-        )
+    known = {f"p_contract_defender_{path.replace('.', '_')}_weight": path for path in modules}
+    found = {}
+    for operation in layers(spec):
+        stem, mark, _ = operand(operation, "weight").partition("_weight")
+        found[name_of(operation)] = known.get(stem + mark, name_of(operation))
+    return found
 
 
-def describe(model: Any, outputs: tuple[str, ...]) -> None:
-    """Set the texts that Xcode shows."""
-    model.input_description["image"] = FEATURES["image"]
-    for name in outputs:
-        model.output_description[name] = FEATURES[name]
-    model.short_description = _ABOUT
+def steps(spec: Any, names: Mapping[str, str]) -> list[Step]:
+    """The operations on the way to ``delta`` that compute something, in order.
+
+    Args:
+        spec: ``Model`` message of a program.
+        names: of :func:`name_layers`.
+    """
+    computed = {"image"}
+    title = {"image": "image"}
+    weighted = {name_of(operation) for operation in layers(spec)}
+    found = []
+    needed = _needed(spec, "delta")
+    for operation in block_of(spec).operations:
+        output, kind = str(operation.outputs[0].name), str(operation.type)
+        bound = [str(a.name) for p in operation.inputs.values() for a in p.arguments]
+        inputs = tuple(name for name in bound if name in computed)
+        if not inputs or output not in needed:
+            continue
+        computed.add(output)
+        layer = names.get(name_of(operation))
+        title[output] = layer or title[inputs[0]]
+        role = _ROLES.get(kind, "other")
+        channels = 0
+        if name_of(operation) in weighted:
+            role = "layer"
+            channels = _channels(spec, operand(operation, "weight"))
+        found.append(Step(layer or f"{title[output]}/{kind}", kind, role, inputs, output, channels))
+    return found
+
+
+def _channels(spec: Any, weight: str) -> int:
+    """The second size of a layer's weights [out, in, ...]."""
+    constant = next(op for op in block_of(spec).operations if op.outputs[0].name == weight)
+    return int(constant.outputs[0].type.tensorType.dimensions[1].constant.size)
+
+
+def _needed(spec: Any, output: str) -> set[str]:
+    """Variables that ``output`` depends on, itself among them."""
+    wanted = {output}
+    for operation in reversed(block_of(spec).operations):
+        if any(result.name in wanted for result in operation.outputs):
+            for parameter in operation.inputs.values():
+                wanted.update(str(argument.name) for argument in parameter.arguments)
+    return wanted

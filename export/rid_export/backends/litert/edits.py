@@ -7,84 +7,13 @@ transformer's tokens have three axes, its attention five.
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from rid_core.errors import RidError
-from rid_export.backends.litert.flatbuffer import Graph
-
-_WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-MOVES = frozenset(("DEPTH_TO_SPACE", "RESHAPE", "TRANSPOSE"))
-"""Operators that only move values: their output has the range of their input."""
-
-
-def weighted(graph: Graph, operator: Any) -> bool:
-    """Whether an operator has weights: a convolution or a matrix product with a constant."""
-    return graph.kind(operator) in _WEIGHTED and graph.constant(int(operator.inputs[1])) is not None
-
-
-def _fingerprint(value: np.ndarray) -> bytes:
-    """Of a tensor's values in any order: layouts differ between torch and TFLite."""
-    return hashlib.sha256(np.sort(value.astype(np.float32), axis=None).tobytes()).digest()
-
-
-def name_layers(graph: Graph, weights: Mapping[str, np.ndarray]) -> None:
-    """Call every tensor by the module it belongs to.
-
-    Converters name tensors after the whole path of Python classes, ambiguously where a module was
-    called in parts. What is certain is a convolution's weights: ``encoder.0.expand`` is the layer
-    that holds those of ``encoder.0.expand.weight``; what follows it is ``encoder.0.expand/add``.
-
-    Args:
-        graph: to be edited.
-        weights: the network's tensors by name, in any layout.
-    """
-    modules = {
-        _fingerprint(value): name.rpartition(".")[0]
-        for name, value in weights.items()
-        if value.ndim >= 2
-    }
-    names: dict[int, str] = {
-        int(entry.tensorIndex): entry.name.decode() if isinstance(entry.name, bytes) else entry.name
-        for entry in graph.ends()
-    }
-    taken = set(names.values())
-    layer_of: dict[int, str] = {}
-
-    def give(tensor: int, name: str) -> None:
-        if tensor in names:
-            return
-        unique, count = name, 1
-        while unique in taken:
-            count += 1
-            unique = f"{name}.{count}"
-        taken.add(unique)
-        names[tensor] = unique
-
-    for operator in graph.operators:
-        kind = graph.kind(operator)
-        inputs = [int(t) for t in operator.inputs if t >= 0]
-        before = next((layer_of[t] for t in inputs if t in layer_of), "input")
-        if weighted(graph, operator):
-            value = graph.constant(inputs[1])
-            assert value is not None
-            layer = modules.get(_fingerprint(value), f"{before}/{kind.lower()}")
-            title = layer
-        else:
-            layer, title = before, f"{before}/{kind.lower()}"
-        for output in operator.outputs:
-            give(int(output), title)
-            layer_of[int(output)] = layer
-        parts = ("weight", "bias") if weighted(graph, operator) else ()
-        for position, tensor in enumerate(inputs):
-            if graph.constant(tensor) is not None:
-                part = parts[position - 1] if 0 < position <= len(parts) else "constant"
-                give(tensor, f"{title}.{part}")
-    for tensor, name in names.items():
-        graph.tensors[tensor].name = name.encode()
+from rid_export.backends.litert.graph import Graph
 
 
 def split_sums(graph: Graph) -> int:
@@ -150,7 +79,7 @@ def own_biases(graph: Graph, weights: Mapping[str, np.ndarray]) -> None:
     layers = [
         operator
         for operator in graph.operators
-        if weighted(graph, operator) and len(operator.inputs) > 2 and operator.inputs[2] >= 0
+        if graph.weighted(operator) and len(operator.inputs) > 2 and operator.inputs[2] >= 0
     ]
     seen: set[int] = set()
     for operator in layers:
@@ -182,6 +111,16 @@ def own_biases(graph: Graph, weights: Mapping[str, np.ndarray]) -> None:
             )
         graph.tensors[bias].buffer = graph.add_buffer(wanted)
         graph.tensors[other].buffer = rest
+
+
+def set_biases(graph: Graph, biases: Mapping[str, np.ndarray]) -> None:
+    """Replace the biases of convolutions, by the names of their layers."""
+    for operator in graph.operators:
+        layer = graph.name(int(operator.outputs[0]))
+        if layer in biases and graph.weighted(operator) and len(operator.inputs) > 2:
+            bias = int(operator.inputs[2])
+            if graph.constant(bias) is not None:
+                graph.tensors[bias].buffer = graph.add_buffer(biases[layer])
 
 
 def _readers(graph: Graph, tensor: int) -> list[Any]:

@@ -21,163 +21,60 @@ What is quantized is the trunk, up to ``delta``; scaling by eps, adding and clam
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from rid_core.quantization.grids import Grids
-from rid_export.backends.litert.edits import MOVES, half_constants, repair_outputs, weighted
-from rid_export.backends.litert.flatbuffer import Graph, read_model, write_model
-from rid_export.backends.litert.runner import TFLiteRunner, nodes
-from rid_export.biases import corrected_bias
-from rid_export.layers import LayerError, layer_errors, ranked
+from rid_core.runtimes.litert import open_model
+from rid_export.backends.litert import edits
+from rid_export.backends.litert.graph import Graph, read_model, steps, write_model
+from rid_export.layers import Activations
+from rid_export.quantization import Predict, Quantizer
 from rid_export.spec import ACTIVATION_BITS, ROUNDS_ACTIVATIONS
 
-_STEPS = 127
-_DOT_PRODUCT = 4
-"""Channels that 8-bit dot-product instructions take at once (x86 VNNI, ARM SDOT)."""
 
-
-class TFLiteQuantizer:
+class TFLiteQuantizer(Quantizer[bytes]):
     """See :class:`rid_export.quantization.Quantizer`; models are bytes of .tflite files."""
 
-    def __init__(self, data: bytes, precision: str, grids: Grids | None) -> None:
-        """Look at the model.
+    rounds_sums = frozenset(("w8a16",))
 
-        Args:
-            data: bytes of the float model; its tensors are named by :func:`name_layers`.
-            precision: see the module.
-            grids: of the activations; None if they stay float.
-        """
-        self.exact = data
-        self.precision = precision
+    def __init__(
+        self, data: bytes, precision: str, grids: Grids | None, weights: Mapping[str, np.ndarray]
+    ) -> None:
+        """Look at a model whose tensors are named by :func:`name_layers`."""
         self.graph = Graph(read_model(data))
-        self._grids = grids
-        self._trunk = self.graph.trunk("delta")
-        self._ranges: dict[str, dict[str, np.ndarray]] | None = None
-        if precision in ACTIVATION_BITS:
-            assert grids is not None, "activations are calibrated on images"
-            self._ranges = self._assign(grids)
-
-    @property
-    def layers(self) -> list[str]:
-        """Names of the layers that may be kept in float: those with weights."""
-        return [self.graph.name(int(operator.outputs[0])) for operator in self._weighted]
-
-    @property
-    def _weighted(self) -> list[Any]:
-        """Operators of the trunk that have weights."""
-        operators = (self.graph.operators[index] for index in self._trunk)
-        return [operator for operator in operators if weighted(self.graph, operator)]
-
-    @property
-    def idle(self) -> frozenset[str]:
-        """Layers whose outputs read too few channels for 8 bits to make them faster."""
-        if self.precision != "int8":
-            return frozenset()
-        found = set()
-        for operator in self._weighted:
-            channels = self.graph.tensors[int(operator.inputs[1])].shape[-1]
-            alone = self.graph.kind(operator) == "DEPTHWISE_CONV_2D"
-            if alone or channels < _DOT_PRODUCT:
-                found.add(self.graph.name(int(operator.outputs[0])))
-        return frozenset(found)
-
-    def _assign(self, grids: Grids) -> dict[str, dict[str, np.ndarray]]:
-        """Ranges by the names of this model's tensors, of those that are rounded."""
-        graph = self.graph
-        ends: dict[str, tuple[float, float]] = {}
-        for index in self._trunk:
-            operator = graph.operators[index]
-            source, result = (
-                graph.name(int(operator.inputs[0])),
-                graph.name(int(operator.outputs[0])),
-            )
-            if weighted(graph, operator) and result in grids.sources:
-                for tensor, name in ((source, grids.sources[result]), (result, result)):
-                    ends[tensor] = (grids.grids[name].low, grids.grids[name].high)
-            elif graph.kind(operator) == "TANH" and source in ends:
-                ends[result] = (-1.0, 1.0)
-            elif graph.kind(operator) in MOVES and source in ends:
-                ends[result] = ends[source]
-        return {
-            name: {"min": np.full((1, 1, 1, 1), low), "max": np.full((1, 1, 1, 1), high)}
-            for name, (low, high) in ends.items()
-        }
-
-    def _corrected(self, float_layers: frozenset[str]) -> bytes:
-        """The model with the biases of :mod:`rid_export.biases` where weights are rounded."""
-        if self._ranges is None or self._grids is None:
-            return self.exact
-        grids, rounds = self._grids, self.precision in ROUNDS_ACTIVATIONS
-        graph = Graph(read_model(self.exact))
-        for index in self._trunk:
-            operator = graph.operators[index]
-            if not weighted(graph, operator) or len(operator.inputs) < 3:
-                continue
-            weight, bias = (int(t) for t in operator.inputs[1:3])
-            layer = self.graph.name(int(operator.outputs[0]))
-            value, old = graph.constant(weight), graph.constant(bias)
-            if layer in float_layers and not rounds:
-                continue
-            if value is None or old is None or value.ndim != 4 or layer not in grids.sources:
-                continue
-            # TFLite has the channels that are read last: [O, H, W, I], depthwise [1, H, W, O].
-            depthwise = graph.kind(operator) == "DEPTHWISE_CONV_2D"
-            rows = value.transpose(3, 0, 1, 2) if depthwise else np.moveaxis(value, -1, 1)
-            fresh = corrected_bias(old, rows, grids.means[grids.sources[layer]], _STEPS)
-            graph.tensors[bias].buffer = graph.add_buffer(fresh)
-        return write_model(graph.model)
+        super().__init__(data, precision, steps(self.graph), grids, weights)
 
     def build(self, float_layers: frozenset[str] = frozenset()) -> bytes:
         """The quantized model, with some layers left in float."""
         from ai_edge_quantizer import quantizer
 
-        recipe = quantizer.Quantizer(self._corrected(float_layers))
-        in_float = self._in_float(float_layers)
-        for index in self._trunk:
+        corrected = self.exact
+        if self.grids is not None:
+            graph = Graph(read_model(self.exact))
+            edits.set_biases(graph, self.biases(float_layers))
+            corrected = write_model(graph.model)
+        recipe = quantizer.Quantizer(corrected)
+        in_float = self.in_float(float_layers)
+        for index in self.graph.trunk("delta"):
             operator = self.graph.operators[index]
-            if index not in in_float:
+            if self.graph.name(int(operator.outputs[0])) not in in_float:
                 self._add(recipe, operator, self.precision)
-            elif weighted(self.graph, operator) and self.precision in ROUNDS_ACTIVATIONS:
+            elif self.graph.weighted(operator) and self.precision in ROUNDS_ACTIVATIONS:
                 self._add(recipe, operator, "w8")
         if not recipe.get_quantization_recipe():  # every layer is to stay in float
             return self.exact
-        result = recipe.quantize(self._ranges, enable_progress_report=False)
+        ranges = {
+            name: {"min": np.full((1, 1, 1, 1), grid.low), "max": np.full((1, 1, 1, 1), grid.high)}
+            for name, grid in self.ranges.items()
+        }
+        result = recipe.quantize(ranges or None, enable_progress_report=False)
         quantized = Graph(read_model(bytes(result.quantized_model)))
-        repair_outputs(quantized)
-        half_constants(quantized)
+        edits.repair_outputs(quantized)
+        edits.half_constants(quantized)
         return write_model(quantized.model)
-
-    def _in_float(self, layers: frozenset[str]) -> set[int]:
-        """Operators that work on floats: ``layers``, residual sums, what only moves or bends the
-        values of one of these, and what was not calibrated.
-        """
-        producer: dict[int, int] = {}
-        found: set[int] = set()
-        for index in self._trunk:
-            operator = self.graph.operators[index]
-            if weighted(self.graph, operator):
-                floats = self.graph.name(int(operator.outputs[0])) in layers
-            elif self._is_sum(operator):
-                floats = True
-            else:
-                floats = producer.get(int(operator.inputs[0])) in found
-            ends = (self.graph.name(int(t)) for t in (operator.inputs[0], operator.outputs[0]))
-            if self._ranges is not None and not self._ranges.keys() >= set(ends):
-                floats = True
-            if floats:
-                found.add(index)
-            producer.update((int(tensor), index) for tensor in operator.outputs)
-        return found
-
-    def _is_sum(self, operator: Any) -> bool:
-        """Whether it adds two maps, in a precision that would round the sum."""
-        if self.graph.kind(operator) != "ADD" or self.precision != "int8":
-            return False
-        constants = [self.graph.constant(int(t)) for t in operator.inputs]
-        return all(value is None or value.ndim > 2 for value in constants)  # else it is a bias
 
     def _add(self, recipe: Any, operator: Any, precision: str) -> None:
         """Put one operator into the quantizer's recipe; those it does not know stay in float."""
@@ -190,7 +87,7 @@ class TFLiteQuantizer:
             kind = qtyping.TFLOperationName(self.graph.kind(operator))
             if precision in ACTIVATION_BITS:
                 recipe.add_static_config(exactly, kind, ACTIVATION_BITS[precision], 8)
-            elif weighted(self.graph, operator):
+            elif self.graph.weighted(operator):
                 if precision == "fp16":
                     recipe.add_weight_only_config(
                         exactly,
@@ -204,33 +101,10 @@ class TFLiteQuantizer:
         except ValueError:
             return
 
-    def predictor(self, model: bytes) -> Callable[[np.ndarray], np.ndarray]:
+    def predictor(self, model: bytes) -> Predict:
         """What gives a model's ``delta``."""
-        return TFLiteRunner(model, keep=False).delta
+        return open_model(model).delta
 
-    def errors(self, model: bytes, images: Sequence[np.ndarray]) -> list[LayerError]:
-        """Signal-to-noise ratios layer by layer."""
-        return tflite_layer_errors(self.exact, model, images)
-
-    def ranked(self, rows: Iterable[LayerError]) -> list[LayerError]:
-        """Layers that may be kept in float, the worst first."""
-        layers = set(self.layers)
-        return ranked(row for row in rows if row.name in layers)
-
-
-def tflite_layer_errors(
-    exact: bytes, quantized: bytes, images: Sequence[np.ndarray]
-) -> list[LayerError]:
-    """Compare two forms of one model layer by layer.
-
-    Args:
-        exact: bytes of the float model, its tensors named by :func:`name_layers`.
-        quantized: bytes of the other.
-        images: float32 [H, W, 3] in [0, 1].
-    """
-    return layer_errors(
-        nodes(Graph(read_model(exact))),
-        TFLiteRunner(exact, keep=True).activations,
-        TFLiteRunner(quantized, keep=True).activations,
-        images,
-    )
+    def activations(self, model: bytes) -> Activations:
+        """What gives a model's float tensors by name."""
+        return open_model(model, keep=True).activations

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rid_core.artifact import TensorInfo
 from rid_core.errors import RidError
 from rid_export.metadata import contract_tensors, embed_onnx
-from rid_export.registry import Runner, Target, register_target
+from rid_export.registry import Target, register_target
 from rid_export.spec import ExportSpec
 
 if TYPE_CHECKING:
-    import numpy as np
-
+    from rid_core.runtimes import ModelRuntime
     from rid_export.graph import ExportGraph
-    from rid_export.layers import LayerError, Notes
+    from rid_export.layers import QuantizationReport
 
 OPSET = 18
 """Has all that the phone networks need; onnxruntime-web and onnxruntime-mobile run it."""
@@ -50,54 +50,62 @@ class OnnxTarget(Target):
         """Inputs and outputs as the metadata states them."""
         return contract_tensors(spec, spec.layout or self.layout)
 
-    def convert(self, graph: ExportGraph, spec: ExportSpec, path: Path) -> Notes | None:
+    def convert(
+        self, graph: ExportGraph, spec: ExportSpec, path: Path
+    ) -> QuantizationReport | None:
         """Write the file."""
         import onnx
 
-        from rid_export.backends.onnx.graph import bytes_at_the_ends, name_nodes
+        from rid_export.backends.onnx.edits import bytes_at_the_ends
+        from rid_export.backends.onnx.graph import name_layers
         from rid_export.backends.onnx.quantize import OnnxQuantizer
-        from rid_export.layers import float_copy
-        from rid_export.quantization import prepare, quantize
+        from rid_export.quantization import quantize
 
-        model = _export(graph, spec)
-        name_nodes(model)
-        notes = None
+        model = export_graph(graph, spec)
+        name_layers(model)
+        report = None
         if spec.precision != "fp32":
-            onnx.save(model, float_copy(path))
-            grids, yardstick = prepare(graph, spec)
-            model, notes = quantize(OnnxQuantizer(model, spec.precision, grids), yardstick)
+            float_model, weights = model, graph.weights()
+            model, report = quantize(
+                lambda grids: OnnxQuantizer(float_model, spec.precision, grids, weights),
+                graph,
+                spec,
+            )
         if spec.io == "uint8":
             bytes_at_the_ends(model)
         model.graph.name = "rid"
         model.producer_name = "rid-export"
         onnx.checker.check_model(model, full_check=True)
         onnx.save(model, path)
-        return notes
+        return report
 
     def embed(self, path: Path, text: str) -> None:
         """Put the metadata block into the file."""
         embed_onnx(path, text)
 
-    def runners(self, path: Path) -> list[Runner]:
+    def runners(self, path: Path) -> list[ModelRuntime]:
         """ONNX Runtime on the CPU."""
-        from rid_core.runtimes.onnx_runtime import OnnxRuntime
+        from rid_core.runtimes.onnxruntime import OnnxRuntime
 
         return [OnnxRuntime(path, sealed=False)]
 
-    def layer_errors(self, path: Path, images: Sequence[np.ndarray]) -> list[LayerError]:
-        """Compare a quantized file with its float copy layer by layer."""
+    def remarks(self, path: Path) -> tuple[str, ...]:
+        """Why int8 may be slower than float in ONNX Runtime."""
         import onnx
 
-        from rid_export.backends.onnx.quantize import onnx_layer_errors
-        from rid_export.layers import float_copy
+        nodes = onnx.load(path).graph.node
+        kinds = Counter(node.op_type for node in nodes)
+        changes = kinds["QuantizeLinear"] + kinds["DequantizeLinear"]
+        if kinds["QuantizeLinear"] < kinds["Conv"] / 2:
+            return ()
+        return (
+            "smaller than fp32, but not always faster in ONNX Runtime: x86 processors without VNNI "
+            f"multiply bytes in 16-bit steps, and {changes} of {len(nodes)} operators change "
+            "types. Compare both on your device with rid-bench",
+        )
 
-        copy = float_copy(path)
-        if not copy.exists():
-            return []
-        return onnx_layer_errors(onnx.load(copy), onnx.load(path), images)
 
-
-def _export(graph: ExportGraph, spec: ExportSpec) -> Any:
+def export_graph(graph: ExportGraph, spec: ExportSpec) -> Any:
     """``ModelProto`` of the graph, simplified and without the exporter's notes."""
     import onnx
     import onnxsim

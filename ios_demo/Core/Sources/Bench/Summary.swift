@@ -28,8 +28,8 @@ public struct Summary: Sendable, Equatable, Codable {
 
 /// The value below which `share` (0...1) of the sorted values lie, interpolated.
 func percentile(_ sorted: [Double], _ share: Double) -> Double {
-    let place = Double(sorted.count - 1) * share
-    let below = Int(place)
+    let rank = Double(sorted.count - 1) * share
+    let below = Int(rank)
     let above = min(below + 1, sorted.count - 1)
-    return sorted[below] + (sorted[above] - sorted[below]) * (place - Double(below))
+    return sorted[below] + (sorted[above] - sorted[below]) * (rank - Double(below))
 }

@@ -20,15 +20,15 @@ public struct FloatImage: Sendable, Equatable {
         self.values = values
     }
 
-    /// The square of `side` pixels whose top left corner is at (`top`, `left`).
-    public func square(top: Int, left: Int, side: Int) -> FloatImage {
-        var square = [Float]()
-        square.reserveCapacity(3 * side * side)
+    /// The part of `side` x `side` pixels whose top left corner is at (`top`, `left`).
+    public func crop(top: Int, left: Int, side: Int) -> FloatImage {
+        var part = [Float]()
+        part.reserveCapacity(3 * side * side)
         for row in top..<top + side {
             let start = 3 * (row * width + left)
-            square.append(contentsOf: values[start..<start + 3 * side])
+            part.append(contentsOf: values[start..<start + 3 * side])
         }
-        return FloatImage(height: side, width: side, values: square)
+        return FloatImage(height: side, width: side, values: part)
     }
 }
 

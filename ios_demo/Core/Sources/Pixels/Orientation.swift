@@ -1,7 +1,7 @@
 /// How the stored pixels of a photo have to be turned to be upright: EXIF tag 0x0112.
 ///
 /// A photo keeps its stored pixels and its tag. Only the small view that the network looks at is
-/// turned upright, and its perturbation is turned back: no full-size copy, and nothing to mend in
+/// turned upright, and its perturbation is turned back: no full-size copy, and nothing to fix in
 /// the metadata.
 public enum Orientation: Int, Sendable, CaseIterable {
     case up = 1

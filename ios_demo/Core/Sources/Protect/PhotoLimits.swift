@@ -2,13 +2,13 @@
 public enum PhotoLimits {
     /// Smallest height and width in pixels, as for `rid-protect`.
     public static let minimumSide = 64
-    /// Longest side over shortest: at the working scale, a photo is at most this many squares long.
+    /// Longest side over shortest: at the working scale, a photo is at most this many tiles long.
     public static let maximumAspect = 64
 
     /// Bytes that protecting and encoding a photo takes at its peak.
     ///
     /// The pixels once in this process and once in the encoder, and what does not depend on the
-    /// photo: the network, its squares, the previews. The bytes per pixel are what the code
+    /// photo: the network, its tiles, the previews. The bytes per pixel are what the code
     /// allocates itself; the rest is an estimate, not measured on a phone.
     public static func peakBytes(width: Int, height: Int) -> Int {
         8 * width * height + 60_000_000

@@ -11,7 +11,7 @@ public enum Protection {
     /// - Parameters:
     ///   - pixels: as they are stored.
     ///   - orientation: that makes them upright.
-    ///   - side: of the network's squares; the short side of the result.
+    ///   - side: of the network's tiles; the short side of the result.
     /// - Returns: RGB in 0...1, upright.
     /// - Throws: `RIDError.photoTooLong`.
     public static func workingView(
@@ -21,7 +21,7 @@ public enum Protection {
         guard max(height, width) <= PhotoLimits.maximumAspect * min(height, width) else {
             throw RIDError.photoTooLong(width: width, height: height)
         }
-        let size = Cover.workingSize(height: height, width: width, short: side)
+        let size = Tiling.workingSize(height: height, width: width, short: side)
         var view = FloatImage(resampling: pixels, height: size.height, width: size.width)
         for index in view.values.indices {
             view.values[index] = min(max(view.values[index] / 255, 0), 1)
@@ -29,12 +29,12 @@ public enum Protection {
         return view.turned(orientation)
     }
 
-    /// Covers the view with squares, predicts each, and blends.
+    /// Cuts the view into tiles, predicts each, and blends.
     ///
     /// - Parameters:
     ///   - view: from `workingView`.
     ///   - defender: the network.
-    ///   - progress: told the share that is done, 0...1, after each square.
+    ///   - progress: told the share that is done, 0...1, after each tile.
     /// - Returns: the unit perturbation, -1...1, of the size of `view`.
     /// - Throws: `RIDError.notAPerturbation`, `CancellationError`, or what the defender throws.
     public static func predict(
@@ -42,17 +42,17 @@ public enum Protection {
         progress: @Sendable (Double) -> Void = { _ in }
     ) async throws -> FloatImage {
         let side = defender.side
-        let squares = Cover.squares(height: view.height, width: view.width, tile: side)
+        let tiles = Tiling.tiles(height: view.height, width: view.width, tile: side)
         var unit = FloatImage(height: view.height, width: view.width)
-        for (number, square) in squares.enumerated() {
+        for (number, tile) in tiles.enumerated() {
             try Task.checkCancellation()
-            let tile = view.square(top: square.top, left: square.left, side: side)
-            let answer = try await defender.perturb(tile)
+            let part = view.crop(top: tile.top, left: tile.left, side: side)
+            let answer = try await defender.perturb(part)
             guard answer.height == side, answer.width == side,
                 answer.values.allSatisfy(\.isFinite)
             else { throw RIDError.notAPerturbation(engine: await defender.engine) }
-            unit.blend(answer, at: square)
-            progress(Double(number + 1) / Double(squares.count))
+            unit.blend(answer, at: tile)
+            progress(Double(number + 1) / Double(tiles.count))
         }
         for index in unit.values.indices {
             unit.values[index] = min(max(unit.values[index], -1), 1)
@@ -75,7 +75,7 @@ public enum Protection {
     ) throws -> Verdict {
         let stored = unit.turned(orientation.inverse)
         let short = min(unit.height, unit.width)
-        let size = Cover.workingSize(height: pixels.height, width: pixels.width, short: short)
+        let size = Tiling.workingSize(height: pixels.height, width: pixels.width, short: short)
         guard size == (stored.height, stored.width) else {
             throw RIDError.wrongSize(
                 "A perturbation of \(stored.width) x \(stored.height) is not one of a photo of "

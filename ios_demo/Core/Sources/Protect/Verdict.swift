@@ -1,5 +1,3 @@
-import Foundation
-
 /// What was found when the change of a photo was held against its bound.
 public struct Verdict: Sendable, Equatable {
     /// Largest absolute change of a colour value, in 8-bit levels.
@@ -8,9 +6,6 @@ public struct Verdict: Sendable, Equatable {
     public let rmsLevels: Double
     /// Whether `maxLevels` is at most the bound.
     public let within: Bool
-
-    /// Peak signal-to-noise ratio in dB; infinite where nothing changed.
-    public var psnr: Double { rmsLevels > 0 ? 20 * log10(255 / rmsLevels) : .infinity }
 }
 
 /// Adds up the change of a photo row by row.

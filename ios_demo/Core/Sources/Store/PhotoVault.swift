@@ -89,13 +89,13 @@ public actor PhotoVault {
 
     /// Where a result may be written; it goes when the photo does.
     public func resultURL(_ id: UUID, fileExtension: String) -> URL {
-        place(id).appendingPathComponent("protected." + fileExtension)
+        photoFolder(id).appendingPathComponent("protected." + fileExtension)
     }
 
     /// Forgets a photo: it was saved, or given up.
     public func remove(_ id: UUID) throws {
         do {
-            try FileManager.default.removeItem(at: place(id))
+            try FileManager.default.removeItem(at: photoFolder(id))
         } catch CocoaError.fileNoSuchFile {
             return
         }
@@ -107,12 +107,12 @@ public actor PhotoVault {
         let id = UUID()
         do {
             try FileManager.default.createDirectory(
-                at: place(id), withIntermediateDirectories: true)
-            try write(place(id).appendingPathComponent(name))
+                at: photoFolder(id), withIntermediateDirectories: true)
+            try write(photoFolder(id).appendingPathComponent(name))
             // Last: a folder counts as a photo once this file is there.
             try self.write(Record(file: name, added: Date(), choices: choices), id)
         } catch {
-            try? FileManager.default.removeItem(at: place(id))
+            try? FileManager.default.removeItem(at: photoFolder(id))
             throw RIDError.photoNotWritten(error.localizedDescription)
         }
         guard let entry = entry(id) else {
@@ -121,12 +121,12 @@ public actor PhotoVault {
         return entry
     }
 
-    private func place(_ id: UUID) -> URL {
+    private func photoFolder(_ id: UUID) -> URL {
         folder.appendingPathComponent(id.uuidString, isDirectory: true)
     }
 
     private func record(_ id: UUID) -> Record? {
-        let file = place(id).appendingPathComponent(Self.recordName)
+        let file = photoFolder(id).appendingPathComponent(Self.recordName)
         return (try? Data(contentsOf: file)).flatMap {
             try? JSONDecoder().decode(Record.self, from: $0)
         }
@@ -134,13 +134,13 @@ public actor PhotoVault {
 
     private func entry(_ id: UUID) -> Entry? {
         guard let record = record(id) else { return nil }
-        let original = place(id).appendingPathComponent(record.file)
+        let original = photoFolder(id).appendingPathComponent(record.file)
         guard FileManager.default.fileExists(atPath: original.path) else { return nil }
         return Entry(id: id, original: original, choices: record.choices, added: record.added)
     }
 
     private func write(_ record: Record, _ id: UUID) throws {
-        let file = place(id).appendingPathComponent(Self.recordName)
+        let file = photoFolder(id).appendingPathComponent(Self.recordName)
         try JSONEncoder().encode(record).write(to: file, options: .atomic)
     }
 

@@ -51,16 +51,16 @@ public actor CoreMLDefender: Defender {
         return (unit, sample)
     }
 
-    /// A square straight through the network, at full strength: for a camera that needs exactly
+    /// A tile straight through the network, at full strength: for a camera that needs exactly
     /// that. Larger photos: `Protection.protect(_:with:budget:)`.
     ///
-    /// - Parameter square: 32BGRA, `side` x `side`.
+    /// - Parameter tile: 32BGRA, `side` x `side`.
     /// - Returns: a buffer of Core ML's own, of the same size.
-    public func protected(_ square: CVPixelBuffer) async throws -> CVPixelBuffer {
-        guard CVPixelBufferGetWidth(square) == side, CVPixelBufferGetHeight(square) == side else {
-            throw RIDError.wrongSize("The network takes squares of \(side) pixels.")
+    public func protected(_ tile: CVPixelBuffer) async throws -> CVPixelBuffer {
+        guard CVPixelBufferGetWidth(tile) == side, CVPixelBufferGetHeight(tile) == side else {
+            throw RIDError.wrongSize("The network takes tiles of \(side) pixels.")
         }
-        guard let result = try await predict(square).featureValue(for: "protected"),
+        guard let result = try await predict(tile).featureValue(for: "protected"),
             let buffer = result.imageBufferValue
         else { throw RIDError.notAPerturbation(engine: engine) }
         return buffer

@@ -71,7 +71,7 @@ public struct PhotoFile: Sendable {
         return try DecodedPhoto(image, depth: depth)
     }
 
-    /// What is written into the result: everything of the original but, on request, the place.
+    /// What is written into the result: everything of the original but, on request, the location.
     ///
     /// Embedded thumbnails, and gain and depth maps, are no properties and stay behind: they show
     /// the face unprotected. So does XMP.

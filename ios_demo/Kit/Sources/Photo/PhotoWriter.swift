@@ -12,7 +12,7 @@ public enum PhotoWriter {
     ///
     /// - Parameters:
     ///   - photo: protected pixels, as stored.
-    ///   - original: gives orientation, EXIF, maker's notes, and the place if that is kept.
+    ///   - original: gives orientation, EXIF, maker's notes, and the location if that is kept.
     ///   - target: replaced if it exists.
     ///   - format: PNG keeps the exact values, JPEG and HEIC add their own small error.
     /// - Throws: `RIDError.photoNotWritten`.

@@ -12,19 +12,19 @@ enum class PixelLayout {
     NCHW,
     ;
 
-    /** Where a colour value of a [side] x [side] square is. */
+    /** Where a colour value of a [side] x [side] tile is. */
     fun index(row: Int, column: Int, channel: Int, side: Int): Int = when (this) {
         NHWC -> (row * side + column) * 3 + channel
         NCHW -> (channel * side + row) * side + column
     }
 
-    /** Copies a square in [NHWC] order to this order. */
+    /** Copies a tile in [NHWC] order to this order. */
     fun fromPixels(pixels: FloatArray, into: FloatArray) = when (this) {
         NHWC -> pixels.copyInto(into).let { }
         NCHW -> forEachPlane(pixels.size) { plane, pixel -> into[plane] = pixels[pixel] }
     }
 
-    /** Copies a square in this order to [NHWC] order. */
+    /** Copies a tile in this order to [NHWC] order. */
     fun toPixels(tensor: FloatArray, into: FloatArray) = when (this) {
         NHWC -> tensor.copyInto(into).let { }
         NCHW -> forEachPlane(tensor.size) { plane, pixel -> into[pixel] = tensor[plane] }

@@ -34,7 +34,7 @@ enum class Problem {
 }
 
 /**
- * Something a user or an integrator can understand and mend.
+ * Something a user or an integrator can understand and fix.
  *
  * @property problem which kind.
  */

@@ -4,17 +4,17 @@ import kotlin.math.max
 import kotlin.math.min
 
 /**
- * A network that answers one square. Not thread-safe: one caller at a time.
+ * A network that answers one tile. Not thread-safe: one caller at a time.
  */
 interface Defender : AutoCloseable {
-    /** Height and width of a square, in pixels. */
+    /** Height and width of a tile, in pixels. */
     val side: Int
 
     /** The bound it was trained for, in 8-bit levels. */
     val levels: Int
 
     /**
-     * Predicts the unit perturbation of one square.
+     * Predicts the unit perturbation of one tile.
      *
      * @param tile RGB in [0, 1], `[(row * side + column) * 3 + channel]`; not changed.
      * @return in [-1, 1], same order; the array may be reused by the next call.
@@ -24,7 +24,7 @@ interface Defender : AutoCloseable {
 }
 
 /**
- * Protects photos of any size: the same algorithm as `rid_core.protect`, held to it by tests/golden.
+ * Protects photos of any size: the same algorithm as `rid_core.protection`, held to it by tests/golden.
  *
  * Whoever trains on a photo scales it down first, and a perturbation finer than that is averaged
  * away. So it is predicted at that scale ([predict]), and the perturbation, never the photo, is
@@ -71,7 +71,7 @@ object Protector {
 
     /** The photo at the working scale, RGB in [0, 1]. */
     private fun workingView(photo: Photo, side: Int, check: () -> Unit): FloatImage {
-        val size = Cover.workingSize(photo.height, photo.width, side)
+        val size = Tiling.workingSize(photo.height, photo.width, side)
         val view = FloatImage(size.width, size.height)
         resampleRows(Levels(photo), size.height, size.width) { row, values ->
             check()
@@ -85,10 +85,10 @@ object Protector {
         val side = defender.side
         val unit = FloatImage(view.width, view.height)
         val tile = FloatArray(3 * side * side)
-        val tops = Cover.starts(view.height, side)
-        val lefts = Cover.starts(view.width, side)
-        val down = Cover.weights(view.height, side)
-        val across = Cover.weights(view.width, side)
+        val tops = Tiling.starts(view.height, side)
+        val lefts = Tiling.starts(view.width, side)
+        val down = Tiling.weights(view.height, side)
+        val across = Tiling.weights(view.width, side)
         for ((k, top) in tops.withIndex()) {
             for ((l, left) in lefts.withIndex()) {
                 check()

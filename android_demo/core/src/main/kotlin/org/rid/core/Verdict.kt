@@ -1,7 +1,6 @@
 package org.rid.core
 
 import kotlin.math.abs
-import kotlin.math.log10
 import kotlin.math.max
 import kotlin.math.sqrt
 
@@ -12,10 +11,7 @@ import kotlin.math.sqrt
  * @property rmsLevels root mean square of the change, in 8-bit levels.
  * @property changedShare share of colour values that changed, 0 to 1.
  */
-data class Verdict(val maxLevels: Int, val rmsLevels: Double, val changedShare: Double) {
-    /** Peak signal-to-noise ratio in dB; infinite for equal photos. */
-    val psnr: Double get() = if (rmsLevels == 0.0) Double.POSITIVE_INFINITY else 20 * log10(255 / rmsLevels)
-}
+data class Verdict(val maxLevels: Int, val rmsLevels: Double, val changedShare: Double)
 
 /** Measures the change between two photos row by row, so that neither has to be held as a whole. */
 class Comparison {

@@ -43,6 +43,6 @@ class BudgetTest {
         assertEquals(4, verdict.maxLevels)
         assertEquals(kotlin.math.sqrt(25 / 6.0), verdict.rmsLevels, 1e-12)
         assertEquals(2 / 6.0, verdict.changedShare, 1e-12)
-        assertEquals(Double.POSITIVE_INFINITY, Comparison().verdict().psnr)
+        assertEquals(0.0, Comparison().verdict().rmsLevels)
     }
 }

@@ -6,7 +6,7 @@ import org.rid.core.RidException
 /**
  * Several engines for the same model, best first: the first that opens and passes its warm-up is
  * used, and when it fails later in the middle of a photo, the next one takes over and repeats the
- * square. What happened is in [fallback], for the screen.
+ * tile. What happened is in [fallback], for the screen.
  *
  * @param rungs open one engine each; at least one.
  * @throws RidException of the last rung, if none works.
@@ -61,7 +61,7 @@ class EngineLadder(rungs: List<() -> PerturbationEngine>) : PerturbationEngine {
         work()
     }
 
-    /** Climbs one rung down and hands it the square that was under way. */
+    /** Climbs one rung down and hands it the tile that was under way. */
     private fun next(error: RidException) {
         reasons += error.message.orEmpty()
         current.close()

@@ -21,7 +21,7 @@ interface PerturbationEngine : Defender {
     /** Why a faster delegate is not used; null if the first choice works. */
     val fallback: String?
 
-    /** Copies a square, RGB in [0, 1] in `[row][column][channel]` order, into the input tensor. */
+    /** Copies a tile, RGB in [0, 1] in `[row][column][channel]` order, into the input tensor. */
     fun write(tile: FloatArray)
 
     /** Runs the network on what [write] left. */
@@ -38,7 +38,7 @@ interface PerturbationEngine : Defender {
 }
 
 /**
- * Runs a grey square through a fresh engine, so that a delegate that compiles but cannot run, or
+ * Runs a grey tile through a fresh engine, so that a delegate that compiles but cannot run, or
  * answers nonsense, is found out before a photo depends on it.
  *
  * @throws RidException it failed, or its answer is no perturbation.

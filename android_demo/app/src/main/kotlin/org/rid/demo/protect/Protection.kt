@@ -18,7 +18,7 @@ enum class Note { NO_FACE, SMALL, REDUCED, COLOURS_CONVERTED, TRANSPARENT, BECOM
  * @property engine what computed, for people.
  * @property fallback why nothing faster did; null if the first choice worked.
  * @property decodeSeconds from the file to pixels.
- * @property networkSeconds from pixels to the perturbation, all squares.
+ * @property networkSeconds from pixels to the perturbation, all tiles.
  */
 class Prepared(
     val info: PhotoInfo,

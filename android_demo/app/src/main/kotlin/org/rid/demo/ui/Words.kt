@@ -72,7 +72,7 @@ class Words(private val context: Context) {
             prepared.engine,
         )
         prepared.fallback?.let { lines += context.getString(R.string.figures_fallback, it) }
-        state.rendered?.verdict?.let { lines += context.getString(R.string.figures_change, it.maxLevels, prepared.levels, it.psnr) }
+        state.rendered?.verdict?.let { lines += context.getString(R.string.figures_change, it.maxLevels, prepared.levels) }
         ProcessMemory.now()?.let { lines += context.getString(R.string.figures_memory, it / MEBIBYTE) }
         return lines.joinToString("\n")
     }

@@ -58,7 +58,7 @@ class EngineLadderTest {
     }
 
     @Test
-    fun `one that fails in the middle of a photo is replaced and the square repeated`() {
+    fun `one that fails in the middle of a photo is replaced and the tile repeated`() {
         val ladder = EngineLadder(listOf({ Fake("gpu", 0.5f, failsAt = 2) }, { Fake("cpu", 0.25f) }))
         assertEquals(0.5f, ladder.perturb(tile)[0])
         assertEquals(0.25f, ladder.perturb(tile)[0])

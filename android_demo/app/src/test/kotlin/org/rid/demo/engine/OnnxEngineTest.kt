@@ -96,7 +96,7 @@ class OnnxEngineTest {
     }
 
     @Test
-    fun `the same square gives the same answer`() {
+    fun `the same tile gives the same answer`() {
         OnnxEngine(onnxModel(), threads = 2).use { engine ->
             val tile = FloatArray(3 * engine.side * engine.side) { it % 251 / 250f }
             val first = engine.perturb(tile).copyOf()

@@ -27,7 +27,7 @@ class WrapperTest {
     }
 
     @Test
-    fun `it protects one square as the core does`() {
+    fun `it protects one tile as the core does`() {
         val portrait = goldenPortrait()
         val side = RidSOnnx.RESOLUTION
         val layout = onnxModel().metadata.layout
