@@ -104,15 +104,10 @@ class OutputOptions:
     @contextlib.contextmanager
     def progress(self, label: str) -> Iterator[Callable[[int, int], None]]:
         """A bar on stderr while the block runs; to be told what is done, and the total."""
-        from tqdm.auto import tqdm
+        from rid_core.report import terminal
 
-        with tqdm(desc=label, disable=self.quiet) as bar:
-
-            def update(done: int, total: int) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
-
-            yield update
+        with terminal.progress(label, quiet=self.quiet) as bar:
+            yield lambda done, total: bar.update(done=done, total=total)
 
     def show(self, result: Measurement) -> None:
         """Print the tables of a measurement, and write its figures."""
