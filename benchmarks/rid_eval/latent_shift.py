@@ -119,7 +119,7 @@ def slow_protection(
 ) -> Protection:
     """A slow method of :mod:`rid_core.attacks` on one surrogate as a protection."""
     ensemble = Ensemble([surrogate])
-    return lambda image: protect(method, image, ensemble, budget, **settings)
+    return lambda image: protect(method, image, ensemble, budget, None, **settings)
 
 
 @dataclass(frozen=True)

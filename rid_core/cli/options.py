@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,24 +17,42 @@ Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
 
+def option(*names: str, **settings: Any) -> Any:
+    """A field of a dataclass that is also an option of a command; its help says what it is.
+
+    Args:
+        names: on the command line.
+        settings: of ``click.option``; the field's default is the option's.
+    """
+    metadata = {"names": names, "settings": settings}
+    if settings.get("required"):
+        return field(metadata=metadata)
+    empty = () if settings.get("multiple") else False if settings.get("is_flag") else None
+    return field(default=settings.get("default", empty), metadata=metadata)
+
+
 def grouped(name: str, kind: type, *options: Decorator) -> Decorator:
-    """Give a command ``options`` as one argument.
+    """Give a command several options as one argument.
 
     Args:
         name: of the argument.
-        kind: dataclass whose fields are called as the options' parameters.
-        options: of click, in the order of the help.
+        kind: dataclass whose fields are the options' parameters.
+        options: of click, in the order of the help; by default those of the fields.
     """
-    names = [field.name for field in fields(kind)]
+    found = fields(kind)
+    chosen = options or [
+        click.option(*one.metadata["names"], one.name, **one.metadata["settings"]) for one in found
+    ]
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
-        def wrapped(*args: Any, **values: Any) -> Any:
-            values[name] = kind(**{one: values.pop(one) for one in names})
+        def collected(*args: Any, **values: Any) -> Any:
+            values[name] = kind(**{one.name: values.pop(one.name) for one in found})
             return command(*args, **values)
 
-        for option in reversed(options):
-            wrapped = option(wrapped)
+        wrapped: Command = collected
+        for each in reversed(chosen):
+            wrapped = each(wrapped)
         return wrapped
 
     return decorate
@@ -56,21 +74,22 @@ quiet_option = click.option("--quiet", is_flag=True, help="No progress bar.")
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a training is started.
+    """How a training is started."""
 
-    Attributes:
-        assignments: ``KEY=VALUE`` over the configuration.
-        restart: whether a run that is there is thrown away.
-        minutes: after how many it is stopped and saved.
-        threads: of the CPU.
-        quiet: no progress bar.
-    """
-
-    assignments: tuple[str, ...]
-    restart: bool
-    minutes: float | None
-    threads: int | None
-    quiet: bool
+    assignments: tuple[str, ...] = option(
+        "--set", multiple=True, metavar="KEY=VALUE", help="Override a key."
+    )
+    restart: bool = option(
+        "--restart", is_flag=True, help="Begin anew instead of continuing the run in OUTPUT."
+    )
+    minutes: float | None = option(
+        "--minutes", type=click.FloatRange(0, min_open=True),
+        help="Stop after so many; what is there is written.",
+    )  # fmt: skip
+    threads: int | None = option(
+        "--threads", type=click.IntRange(1), help="CPU threads (default: torch's choice)."
+    )
+    quiet: bool = option("--quiet", is_flag=True, help="No progress bar.")
 
     def prepare(self) -> None:
         """Set up the process: warnings as plain lines, and the threads."""
@@ -87,14 +106,4 @@ class RunOptions:
         return {"restart": self.restart, "quiet": self.quiet, "minutes": self.minutes}
 
 
-run_options = grouped(
-    "run", RunOptions,
-    click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE",
-                 help="Override a key."),
-    click.option("--restart", is_flag=True,
-                 help="Begin anew instead of continuing the run in OUTPUT."),
-    click.option("--minutes", type=click.FloatRange(0, min_open=True),
-                 help="Stop after so many; what is there is written."),
-    threads_option,
-    quiet_option,
-)  # fmt: skip
+run_options = grouped("run", RunOptions)

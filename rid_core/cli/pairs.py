@@ -10,7 +10,7 @@ import click
 
 from rid_core.assignments import read_assignments
 from rid_core.cli.common import CONTEXT, parse_shard
-from rid_core.cli.options import count_option, grouped, path_option, quiet_option
+from rid_core.cli.options import grouped, option, path_option, quiet_option
 from rid_core.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -28,19 +28,19 @@ Examples:
 
 @dataclass(frozen=True)
 class ViewOptions:
-    """Which photos are protected, how large, and how many at once.
+    """Which photos are protected, how large, and how many at once."""
 
-    Attributes:
-        data: folder; None takes the configuration's.
-        size: side of the protected square, pixels.
-        batch: photos at once.
-        limit: at most so many photos, evenly spread.
-    """
-
-    data: Path | None
-    size: int
-    batch: int
-    limit: int | None
+    data: Path | None = option(
+        "--data", type=click.Path(path_type=Path), help="Photos (default: the config's)."
+    )
+    size: int = option("--size", type=click.IntRange(32), default=512, show_default=True,
+                       help="Side of the protected square, pixels.")  # fmt: skip
+    batch: int = option(
+        "--batch", type=click.IntRange(1), default=1, show_default=True, help="Photos at once."
+    )
+    limit: int | None = option(
+        "--limit", type=click.IntRange(1), help="At most so many photos, evenly spread."
+    )
 
 
 @click.command("pairs", context_settings=CONTEXT, epilog=_EPILOG)
@@ -53,14 +53,7 @@ class ViewOptions:
 @click.option("--surrogate", "surrogates", multiple=True, metavar="PATH",
               help="File, folder or name on the hub, instead of the config's.")  # fmt: skip
 @click.option("--levels", type=click.IntRange(1, 255), help="Bound (default: the config's, or 8).")
-@grouped(
-    "view", ViewOptions,
-    path_option("--data", help="Photos (default: the config's)."),
-    count_option("--size", least=32, default=512, show_default=True,
-                 help="Side of the protected square, pixels."),
-    count_option("--batch", default=1, show_default=True, help="Photos at once."),
-    count_option("--limit", help="At most so many photos, evenly spread."),
-)  # fmt: skip
+@grouped("view", ViewOptions)
 @click.option("--shard", metavar="I/N", help="Only part I (from 0) of N.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE",

@@ -14,8 +14,8 @@ from rid_core.cli.options import (
     Decorator,
     count_option,
     grouped,
+    option,
     path_option,
-    quiet_option,
     threads_option,
 )
 from rid_eval.photos import PhotoFolder
@@ -39,25 +39,20 @@ levels_option = click.option(
 
 @dataclass(frozen=True)
 class MethodOptions:
-    """Slow methods that a defender is held against.
+    """Slow methods that a defender is held against."""
 
-    Attributes:
-        methods: their names.
-        changes: their settings, as ``METHOD.KEY=VALUE``.
-    """
+    methods: tuple[str, ...] = option(
+        "--against", multiple=True, metavar="METHOD",
+        help="Slow method of rid-train pairs to measure beside them, such as pgd or aspl, on the "
+             "first surrogate that it can attack; repeatable.",
+    )  # fmt: skip
+    changes: tuple[str, ...] = option(
+        "--set", multiple=True, metavar="METHOD.KEY=VALUE",
+        help="A setting of a slow method, such as pgd.steps=20; repeatable.",
+    )  # fmt: skip
 
-    methods: tuple[str, ...]
-    changes: tuple[str, ...]
 
-
-method_options = grouped(
-    "slow", MethodOptions,
-    click.option("--against", "methods", multiple=True, metavar="METHOD",
-                 help="Slow method of rid-train pairs to measure beside them, such as pgd or aspl, "
-                      "on the first surrogate that it can attack; repeatable."),
-    click.option("--set", "changes", multiple=True, metavar="METHOD.KEY=VALUE",
-                 help="A setting of a slow method, such as pgd.steps=20; repeatable."),
-)  # fmt: skip
+method_options = grouped("slow", MethodOptions)
 
 
 @dataclass(frozen=True)
@@ -99,28 +94,20 @@ def compute_options(default: str = "cpu") -> Decorator:
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """Where figures go.
+    """Where figures go, and whether progress is shown."""
 
-    Attributes:
-        json_path: file of the figures.
-        quiet: no progress bar.
-    """
-
-    json_path: Path | None
-    quiet: bool
+    json_path: Path | None = option(
+        "--json", type=click.Path(path_type=Path), help="Write the figures."
+    )
+    quiet: bool = option("--quiet", is_flag=True, help="No progress bar.")
 
     @contextlib.contextmanager
     def progress(self, label: str) -> Iterator[Callable[[int, int], None]]:
         """A bar on stderr while the block runs; to be told what is done, and the total."""
-        from tqdm.auto import tqdm
+        from rid_core.report import terminal
 
-        with tqdm(desc=label, disable=self.quiet) as bar:
-
-            def update(done: int, total: int) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
-
-            yield update
+        with terminal.progress(label, quiet=self.quiet) as bar:
+            yield lambda done, total: bar.update(done=done, total=total)
 
     def show(self, result: Measurement) -> None:
         """Print the tables of a measurement, and write its figures."""
@@ -132,8 +119,4 @@ class OutputOptions:
             write_result(self.json_path, result)
 
 
-output_options = grouped(
-    "output", OutputOptions,
-    path_option("--json", "json_path", help="Write the figures."),
-    quiet_option,
-)  # fmt: skip
+output_options = grouped("output", OutputOptions)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rid_core.cli.common import CONTEXT, parse_shard
-from rid_core.cli.options import count_option, grouped, path_option
+from rid_core.cli.options import grouped, option, path_option
 from rid_core.errors import MissingExtraError
 from rid_eval.commands.options import (
     ComputeOptions,
@@ -46,91 +46,19 @@ What is left after a messenger:
   rid-eval personalize ... -o runs/personalize --channel jpeg75
 """
 
-people_options = grouped(
-    "people", PeopleOptions,
-    path_option("--people", required=True, help="Folder with a folder of photos per person."),
-    count_option("--sets", default=2, show_default=True,
-                 help="Attacks per person, each on photos of its own."),
-    count_option("--photos", default=4, show_default=True,
-                 help="Of the attacker, per set; all others are the reference."),
-    count_option("--limit", help="At most so many people."),
-    click.option("--align/--no-align", "aligned", default=True, show_default=True,
-                 help="Bring faces into the position the face model was trained on, or crop the "
-                      "centre."),
-)  # fmt: skip
-
-attack_options = grouped(
-    "attack", AttackOptions,
-    click.option("--method", default="dreambooth", show_default=True,
-                 type=click.Choice(["dreambooth", "lora", "textual-inversion"])),
-    click.option("--preset", type=click.Choice(["paper", "face-ldm"]),
-                 help="Settings of the attack [default: by the size of the model]."),
-    click.option("--steps", type=int, help="Of training."),
-    click.option("--batch", type=int, help="Photos of a step."),
-    click.option("--lr", type=float, help="Learning rate."),
-    click.option("--samples", type=int, help="Pictures the attacker draws."),
-    click.option("--guidance", type=float, help="Classifier-free; 1 for none."),
-    click.option("--set", "changes", multiple=True, metavar="KEY=VALUE",
-                 help="Any other setting of the attack (rank=8, text_encoder=false, prior=0), or "
-                      "of a slow method (aspl.rounds=20)."),
-)  # fmt: skip
-
-condition_options = grouped(
-    "conditions", ConditionOptions,
-    click.option("--defender", "defenders", multiple=True, default=("rid-s",), show_default=True,
-                 metavar="NAME|FILE", help="Checkpoint or bundled preset, or none; repeatable."),
-    click.option("--against", "methods", multiple=True, default=("aspl", "photoguard"),
-                 show_default=True, metavar="METHOD",
-                 help="Slow methods of rid-train pairs beside it, or none, on the attacked model; "
-                      "repeatable."),
-    click.option("--transfer", multiple=True, metavar="FILE|FOLDER",
-                 help="Encoder or diffusion model that the slow methods also attack, all of these "
-                      "at once, without knowing the attacked model; repeatable."),
-    click.option("--equal-look", is_flag=True,
-                 help="Also scale the slow methods to the JOD of the first defender's photos."),
-    click.option("--signs-bound", is_flag=True, help="Also random signs of the full bound."),
-    click.option("--mixed", "shares", type=click.IntRange(1, 99), multiple=True, metavar="PERCENT",
-                 help="Also protect only so many of a person's photos, by the first defender; "
-                      "repeatable."),
-    click.option("--levels", type=int, help="Bound in 8-bit levels [default: the defenders']."),
-)  # fmt: skip
-
-judge_options = grouped(
-    "judge", JudgeOptions,
-    click.option("--judge", default="sface", show_default=True, help="sface or dlib."),
-    path_option("--lpips-backbone", help="AlexNet, for LPIPS."),
-    path_option("--lpips-heads", help="Its linear layers."),
-)  # fmt: skip
-
 
 @dataclass(frozen=True)
 class StartOptions:
-    """Which attacks are started.
+    """Which attacks are started."""
 
-    Attributes:
-        shard: part of the work, as ``I/N``.
-        finished: whether none is started.
-        force: whether to go on although the attack on clean photos fails.
-        yes: whether to start what takes many hours.
-    """
-
-    shard: str
-    finished: bool
-    force: bool
-    yes: bool
-
-
-start_options = grouped(
-    "start", StartOptions,
-    click.option("--shard", default="0/1", metavar="I/N",
-                 help="Do one part of N, the first is 0."),
-    click.option("--finished", is_flag=True,
-                 help="Start no attack; figures of the finished ones."),
-    click.option("--force", is_flag=True,
-                 help="Go on although the attack on clean photos fails."),
-    click.option("--yes", is_flag=True,
-                 help="Start even what takes many hours on this device."),
-)  # fmt: skip
+    shard: str = option("--shard", default="0/1", metavar="I/N",
+                        help="Do one part of N, the first is 0.")  # fmt: skip
+    finished: bool = option("--finished", is_flag=True,
+                            help="Start no attack; figures of the finished ones.")  # fmt: skip
+    force: bool = option("--force", is_flag=True,
+                         help="Go on although the attack on clean photos fails.")  # fmt: skip
+    yes: bool = option("--yes", is_flag=True,
+                       help="Start even what takes many hours on this device.")  # fmt: skip
 
 
 @click.command("personalize", context_settings=CONTEXT, epilog=_EPILOG)
@@ -140,17 +68,17 @@ start_options = grouped(
 @path_option("-o", "--output", "folder", required=True,
              help="Folder of everything that is made; a finished attack is not made "
                   "again.")  # fmt: skip
-@people_options
-@attack_options
-@condition_options
+@grouped("people", PeopleOptions)
+@grouped("attack", AttackOptions)
+@grouped("conditions", ConditionOptions)
 @click.option("--channel", default="plain", show_default=True,
               type=click.Choice(["plain", "jpeg75", "half"]),
               help="What all photos, clean ones too, go through before the attacker has "
                    "them.")  # fmt: skip
-@judge_options
+@grouped("judge", JudgeOptions)
 @click.option("--seed", default=0, show_default=True)
 @compute_options("auto")
-@start_options
+@grouped("start", StartOptions)
 @output_options
 def personalize(
     surrogate: str,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rid_core.cli.common import CONTEXT
-from rid_core.cli.options import count_option, grouped, path_option
+from rid_core.cli.options import count_option, grouped, option
 from rid_core.errors import MissingExtraError, RidError
 from rid_eval.commands.options import (
     ComputeOptions,
@@ -38,27 +38,37 @@ Examples:
 """
 
 
+_PATH = click.Path(path_type=Path)
+
+
 @dataclass(frozen=True)
 class StepOptions:
-    """What happens to photos.
+    """What happens to photos."""
 
-    Attributes:
-        channels: names; none for all, ``none`` for none of them.
-        purifications: the same of filters.
-        combinations: chains, such as ``jpeg75+median``.
-        vae: autoencoder to purify through.
-        diffusion: model to purify by img2img on.
-        prompt: of img2img.
-        strengths: of img2img.
-    """
-
-    channels: tuple[str, ...]
-    purifications: tuple[str, ...]
-    combinations: tuple[str, ...]
-    vae: Path | None
-    diffusion: Path | None
-    prompt: str
-    strengths: tuple[float, ...]
+    channels: tuple[str, ...] = option(
+        "--channel", multiple=True, metavar="NAME",
+        help="Only these channels; repeatable, or 'none' (default: all).",
+    )  # fmt: skip
+    purifications: tuple[str, ...] = option(
+        "--purification", multiple=True, metavar="NAME",
+        help="Only these filters; repeatable, or 'none' (default: all).",
+    )  # fmt: skip
+    combinations: tuple[str, ...] = option(
+        "--combine", multiple=True, metavar="A+B",
+        help="Also steps in a row, such as jpeg75+median; repeatable.",
+    )  # fmt: skip
+    vae: Path | None = option(
+        "--vae", type=_PATH, help="Also purify through this autoencoder and back."
+    )
+    diffusion: Path | None = option(
+        "--diffusion", type=_PATH,
+        help="Also purify by img2img on this model, a folder of diffusers.",
+    )  # fmt: skip
+    prompt: str = option("--prompt", default="", help="Of img2img.")
+    strengths: tuple[float, ...] = option(
+        "--strength", multiple=True, type=float, default=(0.1, 0.2, 0.3), show_default=True,
+        help="Of img2img; repeatable.",
+    )  # fmt: skip
 
     def links(self, device: torch.device) -> list[Link]:
         """Every step but learned inverses; models are on ``device``."""
@@ -84,35 +94,22 @@ class StepOptions:
         return [*(Chain((link,)) for link in links), *combined]
 
 
-step_options = grouped(
-    "steps", StepOptions,
-    click.option("--channel", "channels", multiple=True, metavar="NAME",
-                 help="Only these channels; repeatable, or 'none' (default: all)."),
-    click.option("--purification", "purifications", multiple=True, metavar="NAME",
-                 help="Only these filters; repeatable, or 'none' (default: all)."),
-    click.option("--combine", "combinations", multiple=True, metavar="A+B",
-                 help="Also steps in a row, such as jpeg75+median; repeatable."),
-    path_option("--vae", help="Also purify through this autoencoder and back."),
-    path_option("--diffusion", help="Also purify by img2img on this model, a folder of diffusers."),
-    click.option("--prompt", default="", help="Of img2img."),
-    click.option("--strength", "strengths", multiple=True, type=float, default=(0.1, 0.2, 0.3),
-                 show_default=True, help="Of img2img; repeatable."),
-)  # fmt: skip
-
-
 @dataclass(frozen=True)
 class InverseOptions:
-    """Training of a network that takes off what a defender adds.
+    """Training of a network that takes off what a defender adds."""
 
-    Attributes:
-        train: folder of photos; None for no such network.
-        train_steps: how many.
-        work: folder of the networks; a run that was cut off goes on.
-    """
-
-    train: Path | None
-    train_steps: int
-    work: Path
+    train: Path | None = option(
+        "--train", type=_PATH,
+        help="Also train a network on this folder that takes off what each defender adds; photos "
+             "that are measured on are left out of it.",
+    )  # fmt: skip
+    train_steps: int = option(
+        "--train-steps", type=click.IntRange(1), default=1000, show_default=True
+    )
+    work: Path = option(
+        "--work", type=_PATH, default=Path("runs/robustness"), show_default=True,
+        help="Folder of those networks; a run that was cut off goes on.",
+    )  # fmt: skip
 
     def links(
         self, defenders: list[LoadedDefender], budget: Budget, size: int, measured: list[str],
@@ -135,16 +132,6 @@ class InverseOptions:
         return found
 
 
-inverse_options = grouped(
-    "inverse", InverseOptions,
-    path_option("--train", help="Also train a network on this folder that takes off what each "
-                                "defender adds; photos that are measured on are left out of it."),
-    count_option("--train-steps", default=1000, show_default=True),
-    path_option("--work", default=Path("runs/robustness"), show_default=True,
-                help="Folder of those networks; a run that was cut off goes on."),
-)  # fmt: skip
-
-
 @click.command("robustness", context_settings=CONTEXT, epilog=_EPILOG)
 @click.argument("defenders", nargs=-1, required=True)
 @photo_options
@@ -156,8 +143,8 @@ inverse_options = grouped(
 @levels_option
 @count_option("--pgd", "pgd_steps", least=0, default=0,
               help="Also measure PGD with so many steps.")  # fmt: skip
-@step_options
-@inverse_options
+@grouped("steps", StepOptions)
+@grouped("inverse", InverseOptions)
 @compute_options()
 @count_option("--batch", default=8, show_default=True)
 @output_options

@@ -68,7 +68,8 @@ class Description:
 
     def plain(self) -> dict[str, Plain]:
         """As JSON holds it."""
-        found: dict[str, Plain] = TypeAdapter(Annotated[Description, Sparse]).dump_python(self)
+        adapter: TypeAdapter[Description] = TypeAdapter(Annotated[Description, Sparse])
+        found: dict[str, Plain] = adapter.dump_python(self)
         return found
 
 

@@ -6,51 +6,54 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
+
 from rid_core.assignments import read_assignments
+from rid_core.cli.options import option
+
+_COUNT, _PATH = click.IntRange(1), click.Path(path_type=Path)
 
 
 @dataclass(frozen=True)
 class PeopleOptions:
-    """Who is cloned.
+    """Who is cloned."""
 
-    Attributes:
-        people: folder with a folder of photos per person.
-        sets: attacks per person, each on photos of its own.
-        photos: of the attacker, per set; all others are the reference.
-        limit: at most so many people.
-        aligned: whether faces are brought into the position the face model was trained on.
-    """
-
-    people: Path
-    sets: int = 2
-    photos: int = 4
-    limit: int | None = None
-    aligned: bool = True
+    people: Path = option("--people", type=_PATH, required=True,
+                          help="Folder with a folder of photos per person.")  # fmt: skip
+    sets: int = option("--sets", type=_COUNT, default=2, show_default=True,
+                       help="Attacks per person, each on photos of its own.")  # fmt: skip
+    photos: int = option(
+        "--photos", type=_COUNT, default=4, show_default=True,
+        help="Of the attacker, per set; all others are the reference.",
+    )  # fmt: skip
+    limit: int | None = option("--limit", type=_COUNT, help="At most so many people.")
+    aligned: bool = option(
+        "--align/--no-align", default=True, show_default=True,
+        help="Bring faces into the position the face model was trained on, or crop the centre.",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class AttackOptions:
-    """How the attacker trains and samples.
+    """How the attacker trains and samples; what is not given is the preset's."""
 
-    Attributes:
-        method: of personalization.
-        preset: of its settings; None chooses by the size of the model.
-        steps: over the preset's, as all that follow.
-        batch: photos of a step.
-        lr: learning rate.
-        samples: pictures that the attacker draws.
-        guidance: classifier-free; 1 for none.
-        changes: any other setting as ``KEY=VALUE``; ``METHOD.KEY=VALUE`` is one of a slow method.
-    """
-
-    method: str = "dreambooth"
-    preset: str | None = None
-    steps: int | None = None
-    batch: int | None = None
-    lr: float | None = None
-    samples: int | None = None
-    guidance: float | None = None
-    changes: tuple[str, ...] = ()
+    method: str = option("--method", default="dreambooth", show_default=True,
+                         type=click.Choice(["dreambooth", "lora", "textual-inversion"])
+                         )  # fmt: skip
+    preset: str | None = option("--preset", type=click.Choice(["paper", "face-ldm"]),
+                                help="Settings of the attack [default: by the size of the model]."
+                                )  # fmt: skip
+    steps: int | None = option("--steps", type=int, help="Of training.")
+    batch: int | None = option("--batch", type=int, help="Photos of a step.")
+    lr: float | None = option("--lr", type=float, help="Learning rate.")
+    samples: int | None = option("--samples", type=int, help="Pictures the attacker draws.")
+    guidance: float | None = option("--guidance", type=float,
+                                    help="Classifier-free; 1 for none.")  # fmt: skip
+    changes: tuple[str, ...] = option(
+        "--set", multiple=True, metavar="KEY=VALUE",
+        help="Any other setting of the attack (rank=8, text_encoder=false, prior=0), or of a slow "
+             "method (aspl.rounds=20).",
+    )  # fmt: skip
 
     def assignments(self) -> dict[str, Any]:
         """Everything that is not left to the preset, by key.
@@ -65,40 +68,44 @@ class AttackOptions:
 
 @dataclass(frozen=True)
 class ConditionOptions:
-    """What stands on the attacker's photos.
+    """What stands on the attacker's photos."""
 
-    Attributes:
-        defenders: checkpoints or presets; ``none`` stands for none.
-        methods: slow methods beside them, on the attacked model; ``none`` stands for none.
-        transfer: files or folders of other surrogates that these also attack, all at once.
-        equal_look: whether slow methods are also scaled to the first defender's look.
-        signs_bound: whether random signs of the full bound are a condition too.
-        shares: per cent of the photos that are under the first defender, each a condition.
-        levels: bound; None takes the defenders'.
-    """
-
-    defenders: tuple[str, ...] = ("rid-s",)
-    methods: tuple[str, ...] = ("aspl", "photoguard")
-    transfer: tuple[str, ...] = ()
-    equal_look: bool = False
-    signs_bound: bool = False
-    shares: tuple[int, ...] = ()
-    levels: int | None = None
+    defenders: tuple[str, ...] = option(
+        "--defender", multiple=True, default=("rid-s",), show_default=True, metavar="NAME|FILE",
+        help="Checkpoint or bundled preset, or none; repeatable.",
+    )  # fmt: skip
+    methods: tuple[str, ...] = option(
+        "--against", multiple=True, default=("aspl", "photoguard"), show_default=True,
+        metavar="METHOD", help="Slow methods of rid-train pairs beside it, or none, on the "
+                               "attacked model; repeatable.",
+    )  # fmt: skip
+    transfer: tuple[str, ...] = option(
+        "--transfer", multiple=True, metavar="FILE|FOLDER",
+        help="Encoder or diffusion model that the slow methods also attack, all of these at once, "
+             "without knowing the attacked model; repeatable.",
+    )  # fmt: skip
+    equal_look: bool = option(
+        "--equal-look", is_flag=True,
+        help="Also scale the slow methods to the JOD of the first defender's photos.",
+    )  # fmt: skip
+    signs_bound: bool = option("--signs-bound", is_flag=True,
+                               help="Also random signs of the full bound.")  # fmt: skip
+    shares: tuple[int, ...] = option(
+        "--mixed", type=click.IntRange(1, 99), multiple=True, metavar="PERCENT",
+        help="Also protect only so many of a person's photos, by the first defender; repeatable.",
+    )  # fmt: skip
+    levels: int | None = option("--levels", type=int,
+                                help="Bound in 8-bit levels [default: the defenders']."
+                                )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class JudgeOptions:
-    """Who judges.
+    """Who judges."""
 
-    Attributes:
-        judge: of faces.
-        lpips_backbone: file of AlexNet, for LPIPS; without it LPIPS is left out.
-        lpips_heads: file of its linear layers.
-    """
-
-    judge: str = "sface"
-    lpips_backbone: Path | None = None
-    lpips_heads: Path | None = None
+    judge: str = option("--judge", default="sface", show_default=True, help="sface or dlib.")
+    lpips_backbone: Path | None = option("--lpips-backbone", type=_PATH, help="AlexNet, for LPIPS.")
+    lpips_heads: Path | None = option("--lpips-heads", type=_PATH, help="Its linear layers.")
 
 
 @dataclass(frozen=True)

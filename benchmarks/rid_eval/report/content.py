@@ -13,7 +13,18 @@ import click
 
 from rid_core.errors import RidError
 from rid_core.files import write_text
-from rid_core.report import Claim, Facts, Figure, Items, Report, Section, Table, pictures, plots
+from rid_core.report import (
+    Block,
+    Claim,
+    Facts,
+    Figure,
+    Items,
+    Report,
+    Section,
+    Table,
+    pictures,
+    plots,
+)
 from rid_eval.appearance import LookResult
 from rid_eval.large_photos import LargePhotosResult
 from rid_eval.latent_shift import ShiftResult
@@ -108,7 +119,7 @@ class MeasurementSummary:
     def section(self) -> Section:
         """As a part of a report."""
         drawn = [plot.draw() for plot in self.plots if plot.bars]
-        blocks = [Facts(self.facts), *drawn, *self.tables]
+        blocks: list[Block] = [Facts(self.facts), *drawn, *self.tables]
         return Section(self.title, blocks, self.warnings, self.source)
 
 

@@ -120,10 +120,12 @@ def look(result: LookResult) -> MeasurementSummary:
         Bar(label, row.mean.jod, accent=label in result.weights, floor=random.jod)
         for label, row in rows.items()
     ])  # fmt: skip
-    columns = ["protection", Column("JOD", form=".2f"), Column("enlarged twice", form=".2f"),
-               Column("SSIMULACRA2", form=".0f"), Column("FLIP", form=".3f"),
-               Column("PSNR", "dB", ".1f"), Column("colour", "levels", ".2f"),
-               Column("worst JOD", form=".2f"), Column("JOD on a phone", form=".2f")]  # fmt: skip
+    columns: list[Column | str] = [
+        "protection", Column("JOD", form=".2f"), Column("enlarged twice", form=".2f"),
+        Column("SSIMULACRA2", form=".0f"), Column("FLIP", form=".3f"),
+        Column("PSNR", "dB", ".1f"), Column("colour", "levels", ".2f"),
+        Column("worst JOD", form=".2f"), Column("JOD on a phone", form=".2f"),
+    ]  # fmt: skip
     return MeasurementSummary(
         "Look", [images_fact(result.images), ("bound", f"{result.levels} levels"),
                  *facts_of(result.made)],
@@ -151,9 +153,10 @@ def judges(result: JudgesResult) -> MeasurementSummary:
             f"{judge.photos} photos).",
             {"tpr": check.tpr, "fpr": check.fpr, "threshold": check.threshold},
         ))  # fmt: skip
-    columns = ["judge and comparison", Column("threshold", form=".4f"), Column("TPR", form=".4f"),
-               Column("FPR", form=".4f"), Column("same", form=","),
-               Column("different", form=",")]  # fmt: skip
+    columns: list[Column | str] = [
+        "judge and comparison", Column("threshold", form=".4f"), Column("TPR", form=".4f"),
+        Column("FPR", form=".4f"), Column("same", form=","), Column("different", form=","),
+    ]  # fmt: skip
     facts = [("people", str(result.people)), *facts_of(result.made)]
     table = Table("Same person or not", columns, rows)
     return MeasurementSummary("Judges", facts, findings, tables=[table])
