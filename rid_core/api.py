@@ -31,7 +31,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -46,6 +46,7 @@ from rid_core.image.decode import kind_of
 from rid_core.protection import protect_checked, protect_file, working_perturbation
 from rid_core.runtimes import Runtime, load_runtime
 
+_Image = TypeVar("_Image", np.ndarray, Image.Image, bytes)
 _MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA"}
 _KEPT = ("icc_profile", "dpi")
 _COLUMNS = ("image", "bytes")
@@ -179,13 +180,9 @@ class Protector:
         strip_gps: bool = False,
     ) -> Path: ...
     @overload
-    def protect(self, image: np.ndarray) -> np.ndarray: ...
-    @overload
-    def protect(self, image: Image.Image) -> Image.Image: ...
-    @overload
     def protect(
-        self, image: bytes, *, quality: int | None = None, strip_gps: bool = False
-    ) -> bytes: ...
+        self, image: _Image, *, quality: int | None = None, strip_gps: bool = False
+    ) -> _Image: ...
     def protect(
         self,
         image: str | os.PathLike[str] | np.ndarray | Image.Image | bytes,
@@ -338,28 +335,12 @@ def protect(
 ) -> Path: ...
 @overload
 def protect(
-    image: np.ndarray,
+    image: _Image,
     model: str | os.PathLike[str] = "rid-s",
     *,
     levels: int | None = None,
     strength: float = 1.0,
-) -> np.ndarray: ...
-@overload
-def protect(
-    image: Image.Image,
-    model: str | os.PathLike[str] = "rid-s",
-    *,
-    levels: int | None = None,
-    strength: float = 1.0,
-) -> Image.Image: ...
-@overload
-def protect(
-    image: bytes,
-    model: str | os.PathLike[str] = "rid-s",
-    *,
-    levels: int | None = None,
-    strength: float = 1.0,
-) -> bytes: ...
+) -> _Image: ...
 def protect(
     image: Any,
     model: str | os.PathLike[str] = "rid-s",

@@ -180,7 +180,7 @@ def publish(folder: Path, checkpoint: str, out: Path, repo: str | None, dry_run:
         raise RidError("say where to with --repo ORG/NAME, or look at it first with --dry-run")
     for name in lay_out(folder, checkpoint, out, repo or "ORG/NAME"):
         click.echo(f"{out / name}")
-    if dry_run:
+    if dry_run or repo is None:
         return 0
     try:
         from huggingface_hub import HfApi

@@ -201,8 +201,13 @@ def test_a_batch_names_its_bad_rows(model: rid.Protector, astronaut: np.ndarray)
 
 
 @pytest.mark.slow
-def test_ray_protects_uploads(tmp_path: Path, astronaut: np.ndarray) -> None:
+def test_ray_protects_uploads(
+    tmp_path: Path, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import ray
+
+    # Its processes are polite by default, and starve beside other tests.
+    monkeypatch.setenv("RAY_worker_niceness", "0")
 
     for name in ("a", "b"):
         Image.fromarray(astronaut).save(tmp_path / f"{name}.png")
@@ -211,7 +216,9 @@ def test_ray_protects_uploads(tmp_path: Path, astronaut: np.ndarray) -> None:
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False,
              runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}})  # fmt: skip
     try:
-        uploads = ray.data.read_binary_files(str(tmp_path), include_paths=True)
+        uploads = ray.data.read_binary_files(
+            str(tmp_path), include_paths=True, override_num_blocks=1
+        )
         protected = uploads.map_batches(
             rid.Protector,
             fn_constructor_args=("rid-n",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -14,6 +15,8 @@ from click.testing import CliRunner
 from file_server import Server
 
 import rid_core as rid
+from rid_core import artifact
+from rid_core.checkpoint import find_model
 from rid_export.cli import main_command
 
 
@@ -25,47 +28,61 @@ def publish(*arguments: str | Path) -> str:
     return done.output
 
 
+def message(number: int, payload: bytes) -> bytes:
+    """A field of a protobuf message that holds bytes."""
+    out = b""
+    for value in (number << 3 | 2, len(payload)):
+        while value > 0x7F:
+            out += bytes([value & 0x7F | 0x80])
+            value >>= 7
+        out += bytes([value])
+    return out + payload
+
+
 @pytest.fixture
-def dist(exported: Any, tmp_path: Path) -> Path:
+def dist(tmp_path: Path) -> Path:
+    """The bundled rid-n.onnx, and a Core ML package that says that it is of the same weights."""
     folder = tmp_path / "dist"
-    folder.mkdir()
-    for target in ("onnx", "tflite", "coreml"):
-        file = exported(target).file
-        copy: Any = shutil.copytree if file.is_dir() else shutil.copyfile
-        copy(file, folder / file.name)
+    package = folder / "rid-n.mlpackage"
+    (package / "Data").mkdir(parents=True)
+    shutil.copyfile(find_model("rid-n"), folder / "rid-n.onnx")
     (folder / "report.html").write_text("not for the hub")
+    metadata = artifact.read_metadata(folder / "rid-n.onnx")
+    metadata = dataclasses.replace(metadata, format="coreml", network="")
+    text = artifact.padded(metadata).encode()
+    entry = message(100, message(1, b"RID_METADATA") + message(2, text))
+    (package / "Data" / "m.mlmodel").write_bytes(message(2, message(100, entry)))
+    manifest = {"itemInfoEntries": {"i": {"path": "m.mlmodel"}}, "rootModelIdentifier": "i"}
+    (package / "Manifest.json").write_text(json.dumps(manifest))
+    artifact.seal(package, metadata)
     return folder
 
 
 def test_a_repository_that_loads(
-    dist: Path,
-    checkpoint: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    astronaut: np.ndarray,
+    dist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, astronaut: np.ndarray
 ) -> None:
     out = tmp_path / "site" / "org" / "repo" / "resolve" / "main"
-    shown = publish(dist, "--checkpoint", checkpoint, "-o", out, "--dry-run", "--repo", "org/repo")
-    names = ["README.md", "config.json", "rid-s.mlpackage", "rid-s.onnx", "rid-s.safetensors"]
-    assert sorted(path.name for path in out.iterdir()) == [*names, "rid-s.tflite"]
-    assert len(shown.splitlines()) == 6
+    shown = publish(dist, "--checkpoint", "rid-n", "-o", out, "--dry-run", "--repo", "org/repo")
+    names = ["README.md", "config.json", "rid-n.mlpackage", "rid-n.onnx", "rid-n.safetensors"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    assert shown.splitlines() == [str(out / name) for name in names]
     card = huggingface_hub.ModelCard.load(out / "README.md")
     assert card.data.license == "apache-2.0"
     assert card.data.library_name == "rid-defender"
     (name,) = {result.metric_type for result in card.data.eval_results}
-    assert (name, len(card.data.eval_results)) == ("sqnr", 3)
+    assert (name, len(card.data.eval_results)) == ("sqnr", 2)
     assert all(result.metric_value > 40 for result in card.data.eval_results)
     assert 'rid.load("hf:org/repo")' in card.text
-    assert (out / "rid-s.mlpackage" / "Manifest.json").is_file()
+    assert (out / "rid-n.mlpackage" / "Manifest.json").is_file()
     files = json.loads((out / "config.json").read_text())["files"]
-    assert sorted(files) == ["rid-s.onnx", "rid-s.safetensors", "rid-s.tflite"]
+    assert list(files) == ["rid-n.onnx", "rid-n.safetensors"]
 
     server = Server(tmp_path / "site")
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     monkeypatch.setenv("RID_CACHE", str(tmp_path / "cache"))
     try:
         fetched = rid.load("hf:org/repo", threads=1)
-        weights = rid.load("hf:org/repo/rid-s.safetensors", threads=1)
+        weights = rid.load("hf:org/repo/rid-n.safetensors", threads=1)
     finally:
         server.stop()
     assert fetched.info.format == "onnx"
@@ -73,7 +90,7 @@ def test_a_repository_that_loads(
     assert abs(difference).max() < 1e-4
 
 
-def test_uploading(dist: Path, checkpoint: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_uploading(dist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
     class Api:
@@ -86,7 +103,7 @@ def test_uploading(dist: Path, checkpoint: Path, tmp_path: Path, monkeypatch: An
                 raise ValueError("no login\nmore")
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Api)
-    arguments = (dist, "--checkpoint", checkpoint, "-o", tmp_path / "hub")
+    arguments = (dist, "--checkpoint", "rid-n", "-o", tmp_path / "hub")
     assert publish(*arguments, "--repo", "org/repo").endswith("hf:org/repo\n")
     assert calls == ["org/repo", "README.md"]
     with pytest.raises(rid.RidError, match=r"org/closed: not uploaded \(no login\); .* complete"):
@@ -95,19 +112,19 @@ def test_uploading(dist: Path, checkpoint: Path, tmp_path: Path, monkeypatch: An
         publish(*arguments)
 
 
-def test_what_is_not_published(dist: Path, checkpoint: Path, tmp_path: Path) -> None:
+def test_what_is_not_published(dist: Path, tmp_path: Path) -> None:
     out = tmp_path / "hub"
     out.mkdir()
     (out / "README.md").write_text("before")
     options = ("-o", out, "--dry-run", "--checkpoint")
-    with pytest.raises(rid.RidError, match=r"exported from other weights than .*rid-n\.safet"):
-        publish(dist, *options, "rid-n")
-    data = bytearray((dist / "rid-s.onnx").read_bytes())
+    with pytest.raises(rid.RidError, match=r"exported from other weights than .*rid-s\.safet"):
+        publish(dist, *options, "rid-s")
+    data = bytearray((dist / "rid-n.onnx").read_bytes())
     data[len(data) // 2] ^= 1
-    (dist / "rid-s.onnx").write_bytes(data)
-    with pytest.raises(rid.RidError, match=r"rid-s\.onnx: damaged, or changed after its export"):
-        publish(dist, *options, checkpoint)
+    (dist / "rid-n.onnx").write_bytes(data)
+    with pytest.raises(rid.RidError, match=r"rid-n\.onnx: damaged, or changed after its export"):
+        publish(dist, *options, "rid-n")
     (tmp_path / "empty").mkdir()
     with pytest.raises(rid.RidError, match="no exported files in it; make them with: rid-export"):
-        publish(tmp_path / "empty", *options, checkpoint)
+        publish(tmp_path / "empty", *options, "rid-n")
     assert (out / "README.md").read_text() == "before"

@@ -13,7 +13,7 @@ import pytest
 from corpus import face
 from PIL import Image
 
-import rid_core.cli.protect as cli
+from rid_core.cli import workers
 
 LONGEST = 255
 """Bytes of a name on the disks of Linux, macOS and Windows."""
@@ -316,7 +316,7 @@ def test_a_disk_that_does_not_tell_cases_apart(tool):
 def test_two_outputs_that_the_disk_takes_for_one(tool, monkeypatch):
     for name in ("x/a.png", "y/A.png"):
         make(name)
-    real = cli.identities
+    real = workers.identities
 
     def without_cases(path: Path) -> set[object]:
         """What the system says of files on a disk that does not tell cases apart."""
@@ -325,7 +325,7 @@ def test_two_outputs_that_the_disk_takes_for_one(tool, monkeypatch):
                 return real(other)
         return real(path)
 
-    monkeypatch.setattr(cli, "identities", without_cases)
+    monkeypatch.setattr(workers, "identities", without_cases)
     code, out, err = tool("x/a.png", "y/A.png", "-o", "out")
     assert code == 1
     assert out.splitlines()[-1] == summary(1, 1)
