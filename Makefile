@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help export demos web bench golden docs test test-all test-fast lint format clean
+.PHONY: help export assets demos web bench golden docs test test-all test-fast lint format clean
 
 help:  ## Say what there is.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -24,6 +24,11 @@ $(VENV)/.test: pyproject.toml constraints.txt requirements-look.txt | $(BIN)/pyt
 
 export: $(VENV)/.export  ## Set up and export the bundled rid-s to dist/, each file verified.
 	$(BIN)/rid-export --target all -o dist
+
+assets: $(VENV)/.export  ## Write the bundled ONNX files anew, after new weights.
+	for name in rid-n rid-s; do \
+	  $(BIN)/rid-export --checkpoint $$name --target onnx --bare -o build/assets || exit 1; done
+	cp build/assets/rid-n.onnx build/assets/rid-s.onnx rid_core/assets/
 
 web: $(VENV)/.export  ## Build the page that protects photos in a browser, and serve it (needs npm).
 	$(BIN)/rid-export --target onnx -o dist

@@ -8,6 +8,9 @@ from typing import Any
 
 from rid_core.errors import RidError
 
+Setting = bool | int | float | str
+"""A setting of a method."""
+
 
 def split_assignment(text: str) -> tuple[str, str]:
     """Key and value of ``KEY=VALUE``, both as text.

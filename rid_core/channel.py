@@ -259,8 +259,8 @@ def sample_step(weights: Mapping[str, float], rng: np.random.Generator) -> Draw:
 
     Args:
         weights: relative frequency by name, of :data:`STEPS`.
-        rng: source of chance; everything random is drawn before this returns, so that the step
-            does the same to a clean and to a protected image.
+        rng: of everything random, all of which is drawn before this returns, so that the step does
+            the same to a clean and to a protected image.
 
     Raises:
         RidError: an unknown name, or no positive weight.

@@ -16,13 +16,19 @@ from typing import TYPE_CHECKING, Any, cast
 
 from rid_core._version import __version__
 from rid_core.budget import Budget
-from rid_core.errors import RidError
+from rid_core.errors import MissingExtraError, RidError
 from rid_core.files import replacing
 
 if TYPE_CHECKING:
     from rid_core.defenders import Defender
 
 SCHEMA = 1
+RELEASE = ""
+"""URL of the folder that holds the files of :data:`RELEASED`; empty until one is published."""
+RELEASED = {
+    "rid-b.safetensors": "8eeed482ad50e17c2597b038de85d5684efdc3f2b5d41314524d3f978d98c763",
+}
+"""Checkpoints that are not in the package, with their SHA-256."""
 _KEY = "rid"
 
 
@@ -180,10 +186,14 @@ def load_checkpoint(path: str | Path) -> tuple[Defender, ModelCard]:
     Raises:
         RidError: missing, truncated, foreign or damaged file, or weights that do not fit the preset
             the card names.
+        MissingExtraError: torch is not installed.
     """
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    try:
+        import torch
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(error.name or "torch", "torch") from None
 
     from rid_core.defenders import create_defender
 
@@ -229,24 +239,27 @@ def _made_by(card: ModelCard) -> str:
 
 
 def bundled_checkpoint(preset: str = "rid-s") -> Path:
-    """Path of a trained defender that comes with the package.
+    """Path of a trained defender of ours: in the package, beside the checkout, or fetched.
 
     Raises:
-        RidError: none is bundled for that preset.
+        RidError: there is none for that preset, or it cannot be fetched.
     """
-    folder = Path(str(resources.files("rid_core"))) / "assets"
+    folder = _assets()
     path = folder / f"{preset}.safetensors"
-    if not path.is_file():
-        names = sorted(p.stem for p in folder.glob("*.safetensors"))
-        raise RidError(
-            f"no trained {preset!r} comes with the package (there are: "
-            f"{', '.join(names) or 'none'}); give a checkpoint file instead"
-        )
-    return path
+    if path.is_file():
+        return path
+    if path.name in RELEASED:
+        return _released(path.name)
+    names = sorted({p.name for p in folder.glob("*.safetensors")} | RELEASED.keys())
+    raise RidError(
+        f"no trained {preset!r} comes with the package (there are: "
+        f"{', '.join(name.removesuffix('.safetensors') for name in names)}); "
+        "give a checkpoint file instead"
+    )
 
 
 def find_checkpoint(name_or_path: str | Path) -> Path:
-    """A bundled preset by name, or a file by path.
+    """A trained defender of ours by name, or a file by path.
 
     Raises:
         RidError: neither.
@@ -257,6 +270,54 @@ def find_checkpoint(name_or_path: str | Path) -> Path:
             raise RidError(f"{path}: no such checkpoint")
         return path
     return bundled_checkpoint(str(name_or_path))
+
+
+def find_model(reference: str | Path) -> Path:
+    """What is best run of what was named: a file, one that is fetched, or one of ours.
+
+    Args:
+        reference: a path; an address (:func:`rid_core.download.fetch_address`); or the name of a
+            defender of ours. ``rid-s`` is its ONNX file, which needs no torch,
+            ``rid-s.safetensors`` its checkpoint.
+
+    Raises:
+        RidError: no such file or defender, or it cannot be fetched.
+    """
+    from rid_core.download import fetch_address, is_address
+
+    name = os.fspath(reference)
+    if is_address(name):
+        return fetch_address(name)
+    path = Path(name)
+    if path.is_file() or (path.suffix and path.exists()):
+        return path
+    if name and path.name == name:
+        for bundled in (_assets() / f"{name}.onnx", _assets() / name):
+            if bundled.is_file():
+                return bundled
+        if name in RELEASED:
+            return _released(name)
+    return find_checkpoint(reference)
+
+
+def _assets() -> Path:
+    return Path(str(resources.files("rid_core"))) / "assets"
+
+
+def _released(name: str) -> Path:
+    """A checkpoint that is too large for the package: beside the checkout, or fetched."""
+    path = Path(str(resources.files("rid_core"))).parent / "weights" / name
+    if path.is_file():
+        return path
+    address = os.environ.get("RID_RELEASE", RELEASE)
+    if not address:
+        raise RidError(
+            f"{name} is too large for the package, and no release to fetch it from is published "
+            "yet; give the file in weights/ of a checkout, or set RID_RELEASE to an URL that has it"
+        )
+    from rid_core.download import fetch
+
+    return fetch(f"{address.rstrip('/')}/{name}", RELEASED[name])
 
 
 def _read_header(path: Path) -> dict[str, Any]:

@@ -123,6 +123,24 @@ def to_tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
 
 
+def centre_square(path: Path, side: int) -> Image.Image:
+    """The centre ``side`` x ``side`` of a photo whose short side was scaled to ``side``."""
+    image = load_rgb(path, side)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.crop((left, top, left + side, top + side))
+
+
+def to_batch(photos: np.ndarray) -> Tensor:
+    """8 bits, [N, H, W, 3] -> float32 [N, 3, H, W] in [0, 1]."""
+    return torch.from_numpy(np.array(photos)).permute(0, 3, 1, 2).float() / 255
+
+
+def to_pixels(images: Tensor) -> np.ndarray:
+    """[N, 3, H, W] in [0, 1] -> uint8 [N, H, W, 3]."""
+    levels = (images.detach() * 255).round().clamp(0, 255).byte()
+    return levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
 class CropDataset(Dataset[tuple[Tensor, ...]]):
     """Random crops of portraits, scaled and flipped; ``self[i]`` is ([3, crop, crop], i)."""
 
@@ -159,7 +177,7 @@ class CropDataset(Dataset[tuple[Tensor, ...]]):
         return crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else crop
 
     def _locate(self, index: int) -> tuple[Path, np.random.Generator]:
-        """The portrait of a sample, and the chance that belongs to the sample."""
+        """The portrait of a sample, and the random numbers that belong to the sample."""
         epoch, position = divmod(index, len(self.paths))
         if self._order[0] != epoch:
             # Once an epoch: to shuffle millions of names takes longer than to read a photo.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
 
 
 def printable(text: str) -> str:
@@ -27,6 +29,10 @@ class RidError(Exception):
         return printable(super().__str__())
 
 
+class LowMemoryError(RidError):
+    """A photo does not fit into the memory that is free; it may when less else is going on."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of an error about a name that is not known.
 
@@ -44,10 +50,22 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]}?" if near else f"known: {', '.join(names)}"
 
 
+def pip_line(extra: str) -> str:
+    """The command that installs an extra: in the checkout, or what it stands for elsewhere.
+
+    >>> pip_line("tensorflow")
+    "pip install -e '.[tensorflow]'"
+    """
+    if Path(__file__).parent.with_name("pyproject.toml").is_file():
+        return f"pip install -e '.[{extra}]'"
+    # An installed wheel: the package's own name may not be on an index, those of its needs are.
+    words = (line.partition(";") for line in metadata.requires("rid-defender") or ())
+    wanted = [need.strip() for need, _, when in words if f"'{extra}'" in when.replace('"', "'")]
+    return "pip install " + " ".join(f"'{need}'" for need in wanted)
+
+
 class MissingExtraError(RidError):
     """A package of an optional extra is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(
-            f"{package} is not installed; it comes with: pip install 'rid-defender[{extra}]'"
-        )
+        super().__init__(f"{package} is not installed; it comes with: {pip_line(extra)}")

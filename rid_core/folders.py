@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+MARK = ".protected"
+"""Comes before the ending of an output that lies beside its photo."""
 _WEB_AND_PHONES = (
     ".jpg .jpeg .jpe .jfif .jif .jfi .png .apng .webp .heic .heif .hif .heics .heifs .avif .avifs "
     ".gif .bmp .dib .tif .tiff .jp2 .j2k .jpf .jpx .jpm .j2c .jxl .jxr .wdp .hdp .mpo .jps"

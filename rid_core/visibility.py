@@ -179,6 +179,12 @@ def _check(clean: Tensor, changed: Tensor) -> None:
         raise RidError(f"pictures of one size are needed to see a difference, not {sizes}")
 
 
+def psnr(clean: Tensor, changed: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of images [B, 3, H, W] in [0, 1], dB, [B]; 100 for no change."""
+    error = (changed - clean).square().flatten(1).mean(dim=1)
+    return -10 * error.clamp_min(1e-10).log10()
+
+
 def colour_change(clean: Tensor, changed: Tensor) -> Tensor:
     """Root mean square change of the blurred colour, in 8-bit levels, mean over scales, [B].
 

@@ -52,7 +52,7 @@ def make(target: Path) -> None:
 
 def compare(photo: Path, protected: Path, model: Path) -> int:
     """Hold Kotlin's result against rid_core's with the same model."""
-    from rid_core.protect import protect_photo
+    from rid_core.protection import protect_photo
     from rid_core.runtimes import load_runtime
 
     original = np.asarray(Image.open(photo).convert("RGB"))

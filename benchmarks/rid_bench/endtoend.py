@@ -92,7 +92,7 @@ def measure(
 def _child(request: _Request) -> MeasuredPhoto:
     from rid_bench.photos import synthetic_jpeg
     from rid_core.image import io as photo
-    from rid_core.protect import protect_file, working_perturbation
+    from rid_core.protection import protect_file, working_perturbation
     from rid_core.runtimes import load_runtime
 
     folder = Path(request.folder)

@@ -22,6 +22,7 @@ from rid_core.channel import round_to_levels
 from rid_core.checkpoint import weights_digest
 from rid_core.data import CropDataset
 from rid_core.defenders import Defender
+from rid_core.devices import seeded
 from rid_core.errors import RidError
 from rid_core.files import replacing
 from rid_eval.steps import PURIFICATION, Link
@@ -91,7 +92,7 @@ def train_inverse(
     cache: Path,
     settings: InverseSettings | None = None,
     device: str | torch.device = "cpu",
-    on_step: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Inverse:
     """Train an inverse of ``defender``, or go on where a run that was cut off has saved itself.
 
@@ -102,7 +103,7 @@ def train_inverse(
         cache: folder of its weights: same defender, photos and settings, same file.
         settings: by default :class:`InverseSettings`.
         device: where to train.
-        on_step: told how many steps are done.
+        progress: told how many steps of how many are done.
 
     Returns:
         On ``device``, frozen.
@@ -118,14 +119,13 @@ def train_inverse(
         )
     side = settings.short_side
     data = CropDataset(list(photos), settings.crop, (side, side), settings.seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
+    with seeded(settings.seed):
         model = Inverse(settings.width)
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.rate)
     path = cache / f"inverse-{_digest(defender, budget, photos, settings)}.pt"
     first = _resume(path, model, optimizer, device)
-    on_step(first)
+    progress(first, settings.steps)
     for step in range(first, settings.steps):
         for group in optimizer.param_groups:
             group["lr"] = settings.rate * (1 + math.cos(math.pi * step / settings.steps)) / 2
@@ -141,7 +141,7 @@ def train_inverse(
             with replacing(path) as fresh:
                 torch.save({"step": step + 1, "model": model.state_dict(),
                             "optimizer": optimizer.state_dict()}, fresh)  # fmt: skip
-        on_step(step + 1)
+        progress(step + 1, settings.steps)
     return model.eval().requires_grad_(False)
 
 

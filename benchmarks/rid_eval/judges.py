@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rid_core.errors import RidError
+from rid_core.errors import RidError, pip_line
 from rid_core.faces import (
     SFACE,
     Face,
@@ -204,7 +204,7 @@ def _asking_for_data(model: bytes, start: int, stop: int) -> bytearray:
 def _no_dlib(package: str) -> str:
     return (
         f"{package} is not installed; the judge dlib needs: "
-        "pip install 'rid-defender[eval-dlib]', or leave it out"
+        f"{pip_line('eval-dlib')}, or leave it out"
     )
 
 

@@ -2,7 +2,7 @@
 
 Three ways to protect are compared in the attacker's view of a photo:
 
-* ``scale N``: :func:`rid_core.protect.protect_photo`, which predicts at a short side of N pixels
+* ``scale N``: :func:`rid_core.protection.protect_photo`, which predicts at a short side of N pixels
   (512 is what ``rid-protect`` does) and enlarges the perturbation;
 * ``native``: the network over the full-size photo, tile by tile;
 * ``after``: the network on the attacker's view itself, which nobody can have: the ceiling.
@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -24,14 +25,17 @@ from torch.nn import functional as F
 
 from rid_core.budget import Budget
 from rid_core.checkpoint import weights_digest
+from rid_core.data import to_batch, to_pixels
 from rid_core.errors import RidError
 from rid_core.image import io as photo
 from rid_core.image import tiling
-from rid_core.protect import WORKING_SIDE, protect_photo
+from rid_core.protection import WORKING_SIDE, protect_photo
 from rid_core.runtimes import Runtime
 from rid_core.surrogates import Surrogate, relative_shift
+from rid_eval.comparison import DIGEST_DIGITS
+from rid_eval.results import Measurement, Number, PhotoSet
 from rid_eval.robustness import equal_noise
-from rid_eval.statistics import ratio_interval
+from rid_eval.statistics import ratio_over_images
 
 PHOTO_SIZE = (4032, 3024)
 """Height and width of an upright photo of 12 megapixels."""
@@ -65,7 +69,7 @@ CHANNELS: dict[str, Change] = {"saved": lambda pixels: pixels, "messenger": mess
 
 
 @dataclass(frozen=True)
-class View:
+class AttackerView:
     """How somebody makes a training picture of a photo.
 
     Attributes:
@@ -96,19 +100,19 @@ class View:
         resampling = _FILTERS[self.resampling]
         if resampling is not None:
             small = Image.fromarray(square).resize((self.size, self.size), resampling)
-            return _tensor(np.asarray(small))
+            return to_batch(np.asarray(small)[None])
         found = F.interpolate(
-            _tensor(square), (self.size, self.size), mode="bilinear", align_corners=False
+            to_batch(square[None]), (self.size, self.size), mode="bilinear", align_corners=False
         )
         return (found * 255).round() / 255
 
 
-def default_views(sizes: Sequence[int] = (512, 1024)) -> list[View]:
+def default_views(sizes: Sequence[int] = (512, 1024)) -> list[AttackerView]:
     """Every filter and crop at the first size; at the others the bilinear filter."""
     first, *others = sizes
-    views = [View(first, crop, name) for crop in (1.0, 0.9) for name in _FILTERS]
-    views.append(View(first, channel="messenger"))
-    return views + [View(size, crop) for size in others for crop in (1.0, 0.9)]
+    views = [AttackerView(first, crop, name) for crop in (1.0, 0.9) for name in _FILTERS]
+    views.append(AttackerView(first, channel="messenger"))
+    return views + [AttackerView(size, crop) for size in others for crop in (1.0, 0.9)]
 
 
 @dataclass(frozen=True)
@@ -128,8 +132,43 @@ class Effect:
     floor: float
     rms_levels: float
     kept: float
-    low: float
-    high: float
+    low: Number
+    high: Number
+
+
+Effects = dict[str, dict[str, dict[str, Effect]]]
+"""By encoder, view and way to protect."""
+
+
+@dataclass(frozen=True)
+class LargePhotoSet(PhotoSet):
+    """Photos, of which some were ``enlarged`` to 12 megapixels."""
+
+    enlarged: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LargePhotosResult(Measurement):
+    """What is left of the effect on large photos.
+
+    Attributes:
+        defender: its name.
+        weights: digest of its weights, empty where none is known.
+        images: what was measured on.
+        levels: the bound.
+        device: of the encoders.
+        views: by name.
+        effects: by encoder, view and way to protect; the first way is the real one.
+    """
+
+    what: ClassVar[str] = "large photos"
+    defender: str
+    weights: str = ""
+    images: LargePhotoSet
+    levels: int
+    device: str = ""
+    views: dict[str, AttackerView]
+    effects: Effects
 
 
 def load_photo(path: Path, seed: int = 0) -> tuple[np.ndarray, bool]:
@@ -163,7 +202,7 @@ def load_photo(path: Path, seed: int = 0) -> tuple[np.ndarray, bool]:
     return np.rint(grainy.clip(0, 255)).astype(np.uint8), True
 
 
-class Photos:
+class LargePhotos:
     """Photos of :func:`load_photo`, one in memory at a time.
 
     Attributes:
@@ -173,6 +212,9 @@ class Photos:
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = list(paths)
         self.enlarged = 0
+
+    def __len__(self) -> int:
+        return len(self.paths)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for number, path in enumerate(self.paths):
@@ -219,12 +261,12 @@ def protect_native(pixels: np.ndarray, runtime: Runtime, budget: Budget) -> np.n
 
 
 def weights_of(runtime: Runtime) -> str:
-    """First 16 digits of the digest of a defender's weights, of whatever file it was opened."""
+    """First digits of the digest of a defender's weights, of whatever file it was opened."""
     metadata = getattr(runtime, "metadata", None)
     if metadata is not None:
-        return str(metadata.weights)[:16]
+        return str(metadata.weights)[:DIGEST_DIGITS]
     network = getattr(runtime, "defender", None)
-    return "" if network is None else weights_digest(network)[:16]
+    return "" if network is None else weights_digest(network)[:DIGEST_DIGITS]
 
 
 def ways_to_protect(
@@ -241,16 +283,16 @@ def ways_to_protect(
 
 
 def measure(
-    photos: Iterable[np.ndarray],
+    photos: Sequence[np.ndarray] | LargePhotos,
     runtime: Runtime,
     budget: Budget,
-    views: Sequence[View],
+    views: Sequence[AttackerView],
     encoders: Sequence[Surrogate],
     *,
     sides: Sequence[int] = (WORKING_SIDE,),
     device: str | torch.device = "cpu",
-    on_view: Callable[[], None] = lambda: None,
-) -> dict[str, dict[str, dict[str, Effect]]]:
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Effects:
     """Effects by encoder, view and way to protect.
 
     Args:
@@ -261,10 +303,11 @@ def measure(
         encoders: on ``device``.
         sides: short sides at which the real path predicts.
         device: of the encoders.
-        on_view: called after each view of each photo.
+        progress: told after each view of each photo.
     """
     ways = ways_to_protect(runtime, budget, sides)
     found: dict[tuple[str, str, str], list[tuple[float, float, float]]] = {}
+    done = 0
     for number, pixels in enumerate(photos):
         versions: Mapping[str, np.ndarray] = {
             "clean": pixels, **{name: way(pixels) for name, way in ways.items()}
@@ -288,7 +331,8 @@ def measure(
                                   for x in (picture, noisy)]  # fmt: skip
                         key = (encoder.name, view.name, name)
                         found.setdefault(key, []).append((shifts[0], shifts[1], 255 * rms))
-            on_view()
+            done += 1
+            progress(done, len(photos) * len(views))
     names = [*ways, CEILING]
     return {
         encoder.name: {
@@ -303,41 +347,15 @@ def measure(
     }  # fmt: skip
 
 
-def table(effects: Mapping[str, Mapping[str, Mapping[str, Effect]]]) -> str:
-    """A table for each encoder as text: effect, and in brackets per cent of the ceiling."""
-    parts = []
-    for encoder, views in effects.items():
-        names = list(next(iter(views.values())))
-        lines = [[encoder, *names]]
-        for view, row in views.items():
-            lines.append([view, *(f"{e.effect:.3f} ({e.kept:.0f} %)" for e in row.values())])
-        widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-        parts.append("\n".join(
-            "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
-            for line in lines
-        ))  # fmt: skip
-    return "\n\n".join(parts)
-
-
 def _effect(rows: np.ndarray, ceiling: np.ndarray) -> Effect:
     """Of [N, 3]: shift, floor and RMS of each photo."""
-    low, high = ratio_interval(rows[:, 0], ceiling[:, 0])
+    kept = ratio_over_images(rows[:, 0], ceiling[:, 0])
     effect, floor, _ = (float(value) for value in rows.mean(axis=0))
-    kept = effect / max(float(ceiling[:, 0].mean()), 1e-12)
     rms = float(np.sqrt(np.square(rows[:, 2]).mean()))
-    return Effect(effect, floor, rms, 100 * kept, 100 * low, 100 * high)
+    return Effect(effect, floor, rms, 100 * kept.value, 100 * kept.low, 100 * kept.high)
 
 
 def _protect_view(view: Tensor, runtime: Runtime, budget: Budget) -> Tensor:
-    pixels = _pixels(view)
+    (pixels,) = to_pixels(view)
     unit = runtime.perturb(np.ascontiguousarray(pixels.astype(np.float32) / 255))
-    return _tensor(budget.apply_uint8(pixels, unit))
-
-
-def _tensor(pixels: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float() / 255
-
-
-def _pixels(image: Tensor) -> np.ndarray:
-    found: np.ndarray = (image[0] * 255).round().byte().permute(1, 2, 0).numpy()
-    return found
+    return to_batch(budget.apply_uint8(pixels, unit)[None])

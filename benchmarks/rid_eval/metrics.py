@@ -1,7 +1,7 @@
 """Metrics of protection as the field defines them, each with its source.
 
 Of what an attacker gets: FDFR and ISM, the Frechet and the kernel distance of features. Of a
-protected photo: JOD, PSNR, latent shift, rise of the training loss, gradient norm. LPIPS has a
+protected photo: JOD, latent shift, rise of the training loss, gradient norm. LPIPS has a
 module of its own (:mod:`rid_eval.lpips`).
 """
 
@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rid_core.data import to_batch
 from rid_core.errors import RidError
 from rid_core.surrogates import DiffusionSurrogate, Surrogate, relative_shift
 from rid_core.visibility import JOD
+from rid_eval.results import Number
 
 FEW = 2048
 """Samples below which a Frechet distance is mostly bias: the authors of FID ask for more."""
-_LEAST = 1e-10
-"""Mean squares below this are no change: 100 dB."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class IdentityScore:
 
     samples: int
     fdfr: float
-    ism_found: float
+    ism_found: Number
     ism_zero: float
     recognised: float
 
@@ -75,12 +75,6 @@ def identity_score(
     )
 
 
-def psnr(original: np.ndarray, changed: np.ndarray) -> float:
-    """Peak signal-to-noise ratio of 8-bit images of one shape, dB; 100 for no change at all."""
-    error = (original.astype(np.float64) - changed.astype(np.float64)) / 255
-    return float(-10 * np.log10(max(float(np.square(error).mean()), _LEAST)))
-
-
 def jod(original: np.ndarray, changed: np.ndarray) -> float:
     """How visible a change is: :class:`rid_core.visibility.JOD` at 38 pixels per degree.
 
@@ -95,11 +89,8 @@ def jod(original: np.ndarray, changed: np.ndarray) -> float:
         MissingExtraError: ``cvvdp`` is not installed.
         RidError: images of different sizes.
     """
-    one, other = (
-        torch.from_numpy(a).permute(0, 3, 1, 2).float() / 255 for a in (original, changed)
-    )
     with torch.inference_mode():
-        return float(JOD()(one, other).mean())
+        return float(JOD()(to_batch(original), to_batch(changed)).mean())
 
 
 def frechet_distance(one: np.ndarray, other: np.ndarray) -> float:

@@ -83,11 +83,12 @@ def load_people(
     folder: Path,
     judge: Judge,
     limit: int | None = None,
-    on_person: Callable[[], None] = lambda: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Person]:
-    """:func:`load_person` for each folder of ``folder``."""
+    """:func:`load_person` for each folder of ``folder``; ``progress`` is told after each."""
     people = []
-    for path in list_people(folder, limit):
+    folders = list_people(folder, limit)
+    for path in folders:
         people.append(load_person(path, judge))
-        on_person()
+        progress(len(people), len(folders))
     return people

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rid_core.errors import RidError
-from rid_core.surrogates.diffusers_parts import Checkpoint
+from rid_core.surrogates.diffusers_parts import DiffusersCheckpoint
 from rid_core.surrogates.latent_diffusion import LatentDiffusion
 from rid_core.surrogates.stable_diffusion import load_stable_diffusion
 from rid_core.surrogates.tiny_autoencoder import (
@@ -75,7 +75,7 @@ def open_round_trip(path: Path) -> RoundTrip:
         name = None
     if name not in classes:
         raise RidError(f"{path}: not a folder of diffusers' {' or '.join(classes)}")
-    checkpoint = Checkpoint(str(path))
+    checkpoint = DiffusersCheckpoint(str(path))
     vae = checkpoint.load("", classes[name], **checkpoint.weights())
     return RoundTrip(LatentDiffusion(checkpoint.name, vae, decoder=True), None)
 
@@ -91,7 +91,7 @@ def img2img(
 ) -> Tensor:
     """Noise a photo's latent and let the model denoise it (SDEdit, Meng et al., arXiv 2108.01073).
 
-    By DDIM (Song et al., arXiv 2010.02502) without chance of its own, and without guidance.
+    By DDIM (Song et al., arXiv 2010.02502) which is deterministic, and without guidance.
 
     Args:
         image: [B, 3, H, W] RGB in [0, 1].

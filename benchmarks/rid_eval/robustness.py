@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -26,9 +27,19 @@ from torch import Tensor
 
 from rid_core.budget import Budget
 from rid_core.channel import round_to_levels
-from rid_core.surrogates import Surrogate, relative_shift
-from rid_eval.shift import Protection
-from rid_eval.statistics import ratio_interval
+from rid_core.errors import RidError
+from rid_core.surrogates import Surrogate, moved, open_encoder, relative_shift
+from rid_core.visibility import psnr
+from rid_eval.comparison import LoadedDefender
+from rid_eval.latent_shift import (
+    FLOOR,
+    Protection,
+    defender_protection,
+    random_signs,
+    slow_protection,
+)
+from rid_eval.results import Measurement, PhotoSet
+from rid_eval.statistics import ratio_over_images
 from rid_eval.steps import Chain
 
 _MEANINGFUL = 1.5
@@ -92,6 +103,119 @@ class Matrix:
     alone: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class ProtectionRow:
+    """What a protection was.
+
+    Attributes:
+        defender: whether it is one, and not random signs or a slow method.
+        rms_levels: root mean square of the change, in 8-bit levels.
+        psnr: of it, in dB.
+        trained_on: names of the encoders that it was made against.
+        weights: digest of a defender's weights.
+    """
+
+    defender: bool
+    rms_levels: float
+    psnr: float
+    trained_on: list[str]
+    weights: str = ""
+
+
+@dataclass(frozen=True)
+class StepRow:
+    """What happens to a photo in one row of the matrix: its kind, and words for people."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobustnessResult(Measurement):
+    """What is left of effects after channels and purifications.
+
+    Attributes:
+        images: what was measured on.
+        levels: the bound.
+        device: where it was computed.
+        protections: by label.
+        steps: by name of the chain.
+        matrix: the figures.
+    """
+
+    what: ClassVar[str] = "robustness"
+    images: PhotoSet
+    levels: int
+    device: str
+    protections: dict[str, ProtectionRow]
+    steps: dict[str, StepRow]
+    matrix: Matrix
+
+
+def open_encoders(
+    paths: Sequence[str], size: int, device: torch.device | str = "cpu"
+) -> list[Surrogate]:
+    """Encoders to measure on.
+
+    Raises:
+        RidError: one cannot be opened or does not take pictures of ``size``, or two of one name.
+    """
+    found = [moved(open_encoder(path), device) for path in paths]
+    for encoder in found:
+        if size % encoder.stride:
+            raise RidError(f"{encoder.name} takes multiples of {encoder.stride} pixels")
+    if len({encoder.name for encoder in found}) < len(found):
+        raise RidError("two encoders have the same name; rename one of the files")
+    return found
+
+
+def protections_of(
+    defenders: Sequence[LoadedDefender], encoders: Sequence[Surrogate], budget: Budget, steps: int
+) -> dict[str, tuple[Protection, list[str]]]:
+    """What is measured, by label, with the names of the encoders that each was made against.
+
+    Args:
+        defenders: the last of them.
+        encoders: PGD attacks the first.
+        budget: of PGD.
+        steps: of PGD; 0 for none.
+    """
+    found: dict[str, tuple[Protection, list[str]]] = {
+        FLOOR: (lambda image: random_signs(image.cpu()), [])
+    }
+    if steps:
+        pgd = slow_protection("pgd", encoders[0], budget, {"steps": steps})
+        found[f"pgd-{steps}"] = pgd, [encoders[0].name]
+    for one in defenders:
+        found[one.label] = defender_protection(one.network), one.card.surrogates
+    return found
+
+
+def summarize(
+    protected: Mapping[str, Protected],
+    defenders: Sequence[LoadedDefender],
+    chains: Sequence[Chain],
+    matrix: Matrix,
+    images: PhotoSet,
+    budget: Budget,
+    device: str,
+) -> RobustnessResult:
+    """All that was measured, with what it was measured on."""
+    weights = {one.label: one.digest for one in defenders}
+    return RobustnessResult(
+        images=images,
+        levels=budget.levels,
+        device=device,
+        protections={
+            name: ProtectionRow(name in weights, one.rms_levels, one.psnr, list(one.trained_on),
+                                weights.get(name, ""))
+            for name, one in protected.items()
+        },
+        steps={chain.name: StepRow(chain.kind, chain.text) for chain in (Chain(()), *chains)},
+        matrix=matrix,
+    )  # fmt: skip
+
+
 def protect(
     protection: Protection,
     images: Sequence[Tensor],
@@ -110,20 +234,40 @@ def protect(
         trained_on: names of encoders, for the record.
         on_image: called after each image.
     """
-    protected, noisy, squares = [], [], []
+    protected, noisy, squares, decibels = [], [], [], []
     for number, image in enumerate(images):
         unit = protection(image.to(device)).to(image)
         result = budget.apply(image, unit).detach()
-        square = (round_to_levels(result) - image).square().mean().item()
+        saved = round_to_levels(result)
+        squares.append((saved - image).square().mean().item())
+        decibels.append(psnr(image, saved).item())
         protected.append(result)
-        noisy.append(image + equal_noise(image, square**0.5, number))
-        squares.append(square)
+        noisy.append(image + equal_noise(image, squares[-1] ** 0.5, number))
         on_image()
-    decibels = [-10 * np.log10(max(square, 1e-10)) for square in squares]
     return Protected(
         torch.cat(protected), torch.cat(noisy), 255 * float(np.mean(squares)) ** 0.5,
         float(np.mean(decibels)), tuple(trained_on),
     )  # fmt: skip
+
+
+def protect_all(
+    makers: Mapping[str, tuple[Protection, list[str]]],
+    images: Sequence[Tensor],
+    budget: Budget,
+    device: str | torch.device,
+    progress: Callable[[int, int], None],
+) -> dict[str, Protected]:
+    """:func:`protect` by everything that :func:`protections_of` gives."""
+    done, found = 0, {}
+
+    def on_image() -> None:
+        nonlocal done
+        done += 1
+        progress(done, len(makers) * len(images))
+
+    for name, (protection, trained_on) in makers.items():
+        found[name] = protect(protection, images, budget, device, trained_on, on_image)
+    return found
 
 
 def equal_noise(image: Tensor, rms: float, seed: int) -> Tensor:
@@ -145,7 +289,7 @@ def measure(
     *,
     batch: int = 8,
     device: str | torch.device = "cpu",
-    on_chain: Callable[[], None] = lambda: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Matrix:
     """Measure the matrix.
 
@@ -156,13 +300,14 @@ def measure(
         encoders: on ``device``.
         batch: photos at a time.
         device: where chains and encoders work.
-        on_chain: called after each chain of each batch.
+        progress: told after each chain of each batch.
     """
     plain = Chain(())
     wanted = [plain, *(chain for chain in chains if chain.name != plain.name)]
     effects: dict[tuple[str, str, str], list[np.ndarray]] = {}
     floors: dict[tuple[str, str, str], list[np.ndarray]] = {}
     alone: dict[tuple[str, str], list[np.ndarray]] = {}
+    done = 0
     with torch.inference_mode():
         for start in range(0, len(images), batch):
             part = slice(start, start + batch)
@@ -185,7 +330,8 @@ def measure(
                             found.setdefault((name, *key), []).append(
                                 _nearest(near, encoder.encode(end))
                             )
-                on_chain()
+                done += 1
+                progress(done, len(wanted) * -(-len(images) // batch))
     names = [chain.name for chain in wanted]
     matrix = Matrix()
     for encoder in encoders:
@@ -207,38 +353,18 @@ def cell(effect: np.ndarray, floor: np.ndarray, plain: np.ndarray, plain_floor: 
     """Figures of one cell from the shifts of single images, [N] each."""
     whole = max(float(plain.mean()), 1e-12)
     own, own_plain = float(effect.mean() - floor.mean()), float(plain.mean() - plain_floor.mean())
-    low, high = ratio_interval(effect, plain)
+    kept = ratio_over_images(effect, plain)
     return Cell(
         effect=float(effect.mean()),
         floor=float(floor.mean()),
         kept=100 * float(effect.mean()) / whole,
-        low=100 * low,
-        high=100 * high,
+        low=100 * kept.low,
+        high=100 * kept.high,
         floor_kept=100 * float(floor.mean()) / whole,
         above_floor=(
             100 * own / own_plain if plain.mean() > _MEANINGFUL * plain_floor.mean() else None
         ),
     )
-
-
-def table(matrix: Matrix) -> str:
-    """A table for each encoder as text: per cent kept, in brackets the floor on the same scale."""
-    protections = list(matrix.cells)
-    parts = []
-    for encoder, alone in matrix.alone.items():
-        lines = [[encoder, *protections, "step alone"]]
-        for chain, cost in alone.items():
-            cells = [matrix.cells[name][encoder][chain] for name in protections]
-            shown = [f"{c.kept:.0f} % ({c.floor_kept:.0f})" for c in cells]
-            if chain == next(iter(alone)):
-                shown = [f"{c.effect:.3f} ({c.floor:.3f})" for c in cells]
-            lines.append([chain, *shown, f"{cost:.3f}"])
-        widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-        parts.append("\n".join(
-            "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
-            for line in lines
-        ))  # fmt: skip
-    return "\n\n".join(parts)
 
 
 def _nearest(references: Sequence[Tensor], latent: Tensor) -> np.ndarray:

@@ -17,7 +17,7 @@ from rid_core.channel import Step, round_to_levels
 from rid_core.errors import RidError, did_you_mean
 from rid_eval import filters
 
-CHANNEL, PURIFICATION = "channel", "purification"
+CHANNEL, PURIFICATION, COMBINED = "channel", "purification", "combined"
 IDENTITY = "identity"
 
 
@@ -55,9 +55,9 @@ class Chain:
 
     @property
     def kind(self) -> str:
-        """Of a single link its own, of several ``combined``."""
+        """Of a single link its own, of several :data:`COMBINED`."""
         kinds = {link.kind for link in self.links}
-        return "combined" if len(self.links) > 1 else kinds.pop() if kinds else CHANNEL
+        return COMBINED if len(self.links) > 1 else kinds.pop() if kinds else CHANNEL
 
     @property
     def text(self) -> str:

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import ClassVar
 
 import numpy as np
 
 from rid_core.errors import RidError
-from rid_eval.judges import template
+from rid_eval.judges import Judge, template
+from rid_eval.people import Person
+from rid_eval.results import Measurement
 
 FALSE_POSITIVES = 0.01
 """Share of other people's comparisons above the threshold."""
 
 
 @dataclass(frozen=True)
-class Verification:
+class JudgeCheck:
     """One kind of comparison.
 
     Attributes:
@@ -38,9 +41,56 @@ class Verification:
     mean_different: float
 
 
+@dataclass(frozen=True)
+class JudgeRow:
+    """One judge.
+
+    Attributes:
+        photos: how many with one face.
+        left_out: photo -> why it was not used.
+        checks: by the kind of comparison and the threshold.
+    """
+
+    photos: int
+    left_out: dict[str, str]
+    checks: dict[str, JudgeCheck]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgesResult(Measurement):
+    """How well judges tell people apart: by judge, on so many people."""
+
+    what: ClassVar[str] = "judges"
+    people: int
+    judges: dict[str, JudgeRow]
+
+
+MEAN_CHECK = "mean of a person, 1 % false positives"
+"""Label of the comparison by which identity scores are computed."""
+
+
+def check_judge(judge: Judge, people: Sequence[Person]) -> JudgeRow:
+    """Check a judge on photos with photos, and on photos with the mean of a person.
+
+    Raises:
+        RidError: fewer than two people, or than two faces of each.
+    """
+    vectors = {person.name: [p.embedding for p in person.portraits] for person in people}
+    pairs = photo_pairs(vectors)
+    checks = {
+        "photos, 1 % false positives": verify(*pairs),
+        MEAN_CHECK: verify(*photos_to_people(vectors)),
+    }
+    if judge.recognizer.published is not None:
+        checks["photos, the authors' threshold"] = verify(*pairs, judge.recognizer.published)
+    left_out = {f"{person.name}/{photo}": reason
+                for person in people for photo, reason in person.left_out.items()}  # fmt: skip
+    return JudgeRow(sum(len(person.portraits) for person in people), left_out, checks)
+
+
 def verify(
     same: Sequence[float], different: Sequence[float], threshold: float | None = None
-) -> Verification:
+) -> JudgeCheck:
     """True and false positives at a threshold.
 
     Args:
@@ -57,7 +107,7 @@ def verify(
     one, other = np.asarray(same), np.asarray(different)
     if threshold is None:
         threshold = float(np.quantile(other, 1 - FALSE_POSITIVES, method="higher"))
-    return Verification(
+    return JudgeCheck(
         same=len(one), different=len(other), threshold=threshold,
         tpr=float((one > threshold).mean()), fpr=float((other > threshold).mean()),
         mean_same=float(one.mean()), mean_different=float(other.mean()),

@@ -12,6 +12,7 @@ import click
 
 from rid_core.cli.common import CONTEXT
 from rid_core.errors import RidError
+from rid_export.publish import publish
 
 if TYPE_CHECKING:
     from rid_core.artifact import ArtifactMetadata
@@ -224,7 +225,7 @@ def verify(file: Path, against: str | None, as_json: bool) -> int:
     words = {"min": "at least", "max": "at most"}
     columns = ("figure", Column("value", form=".6g"), Column("bound", words=True))
     for entry in done.parity:
-        rows = [[c.name, c.value, f"{words[c.sense]} {c.bound:g}"] for c in entry.checks]
+        rows = [(c.name, c.value, f"{words[c.sense]} {c.bound:g}") for c in entry.checks]
         title = f"{entry.runtime}, {entry.portraits} portrait(s)"
         click.echo(terminal.text(Table(title, columns, rows)))
     return 0
@@ -360,5 +361,5 @@ def print_findings(findings: list[Finding], *, err: bool = False) -> None:
         click.echo(f"warning: {finding.line()}", err=err)
 
 
-COMMANDS = (inspect, doctor, verify, compare, lint)
+COMMANDS = (inspect, doctor, verify, compare, lint, publish)
 """All of them, for the group."""

@@ -14,6 +14,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from rid_core._version import __version__
+from rid_core.errors import pip_line
 from rid_export.registry import Target, get_target, list_targets
 
 DISTRIBUTION = "rid-defender"
@@ -87,7 +88,7 @@ def options() -> list[Option]:
     tensorflow = Option("TensorFlow's own TFLite interpreter")
     if not package.good:
         has = "is not installed" if package.version is None else f"{package.version} is too old"
-        remedy = f"pip install '{DISTRIBUTION}[tensorflow]'"
+        remedy = pip_line("tensorflow")
         tensorflow = Option(tensorflow.name, f"tensorflow {has}", remedy)
     coreml = Option("Core ML itself")
     if sys.platform != "darwin":

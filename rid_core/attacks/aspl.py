@@ -8,23 +8,18 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from rid_core.attacks.chance import Chance
 from rid_core.attacks.methods import combined, denoising
-from rid_core.attacks.pgd import pgd
+from rid_core.attacks.pgd import Attack
 from rid_core.attacks.registry import method
-from rid_core.budget import Budget
 from rid_core.errors import RidError
-from rid_core.surrogates import DiffusionSurrogate, Ensemble
+from rid_core.surrogates import DiffusionSurrogate
 
 Weights = dict[str, Tensor]
 
 
 @method("aspl", diffusion=True)
 def aspl(
-    image: Tensor,
-    ensemble: Ensemble,
-    budget: Budget,
-    chance: Chance,
+    attack: Attack,
     *,
     rounds: int = 50,
     surrogate_steps: int = 3,
@@ -44,21 +39,21 @@ def aspl(
     Raises:
         RidError: a surrogate whose weights are not float32, where such small steps vanish.
     """
-    members = [member for member in ensemble.members if isinstance(member, DiffusionSurrogate)]
+    members = [m for m in attack.ensemble.members if isinstance(m, DiffusionSurrogate)]
     for member in members:
         if any(p.dtype != torch.float32 for p in _network(member).parameters()):
             raise RidError(f"method aspl fine-tunes {member.name}; load it with dtype = float32")
     published = [_copy(member) for member in members]
-    unit = torch.zeros_like(image)
-    loss = combined(ensemble, denoising(chance))
+    unit = torch.zeros_like(attack.image)
+    loss = combined(attack.ensemble, denoising(attack.streams))
     try:
         for _ in range(rounds):
             trained = [_copy(member) for member in members]
-            _fine_tune(ensemble, image, surrogate_steps, learning_rate, chance)
-            unit = pgd(image, loss, budget, steps=attack_steps, step=step, start=unit)
+            _fine_tune(attack, attack.image, surrogate_steps, learning_rate)
+            unit = attack.descend(loss, attack_steps, step, start=unit)
             _restore(members, trained)
-            protected = budget.apply(image, unit)
-            _fine_tune(ensemble, protected, surrogate_steps, learning_rate, chance)
+            protected = attack.budget.apply(attack.image, unit)
+            _fine_tune(attack, protected, surrogate_steps, learning_rate)
     finally:
         _restore(members, published)
     return unit
@@ -93,19 +88,17 @@ def _trainable(network: nn.Module) -> Iterator[list[nn.Parameter]]:
             parameter.grad = None
 
 
-def _fine_tune(
-    ensemble: Ensemble, image: Tensor, steps: int, learning_rate: float, chance: Chance
-) -> None:
+def _fine_tune(attack: Attack, image: Tensor, steps: int, learning_rate: float) -> None:
     """Steps of DreamBooth on ``image``, for every member by itself."""
-    for number in range(len(ensemble)):
-        with ensemble.member(number) as member:
+    for number in range(len(attack.ensemble)):
+        with attack.ensemble.member(number) as member:
             assert isinstance(member, DiffusionSurrogate)
             with torch.no_grad():
                 latent = member.encode(image)
             with _trainable(_network(member)) as parameters:
                 optimizer = torch.optim.AdamW(parameters, lr=learning_rate)
                 for _ in range(steps):
-                    noise, t = chance.noise(latent, number, member.timesteps)
+                    noise, t = attack.streams.noise(latent, number, member.timesteps)
                     optimizer.zero_grad()
                     loss = member.denoising_loss(latent, noise, t).mean()
                     torch.autograd.backward(loss)

@@ -7,17 +7,18 @@ surrogates and objectives of this package.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from rid_core import objectives
-from rid_core.attacks.chance import Chance
-from rid_core.attacks.pgd import Loss, pgd
+from rid_core.attacks.pgd import Attack, Loss
 from rid_core.attacks.registry import method
-from rid_core.budget import Budget
+from rid_core.attacks.streams import RandomStreams
 from rid_core.checkpoint import find_checkpoint, load_checkpoint
-from rid_core.image import io as photo
+from rid_core.data import load_rgb, to_tensor
 from rid_core.surrogates import DiffusionSurrogate, Ensemble, Surrogate
 from rid_core.surrogates.ensemble import MemberLoss
 
@@ -32,55 +33,39 @@ def combined(ensemble: Ensemble, function: MemberLoss) -> Loss:
     return loss
 
 
-def _shift(image: Tensor, ensemble: Ensemble) -> Loss:
+def _shift(attack: Attack) -> Loss:
     """Untargeted encoder shift, the clean latents encoded once."""
     clean: dict[int, Tensor] = {}
 
     def function(member: Surrogate, number: int, protected: Tensor) -> Tensor:
         if number not in clean:
             with torch.no_grad():
-                clean[number] = member.encode(image)
+                clean[number] = member.encode(attack.image)
         return objectives.log_shift(clean[number], member.encode(protected))
 
-    return combined(ensemble, function)
+    return combined(attack.ensemble, function)
 
 
-def denoising(chance: Chance) -> MemberLoss:
+def denoising(streams: RandomStreams) -> MemberLoss:
     """Minus the training loss of a member, with fresh noise and timesteps at every call."""
 
     def function(member: Surrogate, number: int, protected: Tensor) -> Tensor:
         assert isinstance(member, DiffusionSurrogate)
         latent = member.encode(protected)
-        noise, t = chance.noise(latent, number, member.timesteps)
+        noise, t = streams.noise(latent, number, member.timesteps)
         return objectives.denoising_failure(member, latent, noise, t)
 
     return function
 
 
 @method("pgd")
-def encoder_shift(
-    image: Tensor,
-    ensemble: Ensemble,
-    budget: Budget,
-    chance: Chance,
-    *,
-    steps: int = 40,
-    step: float = 1 / 8,
-) -> Tensor:
-    """PGD on the encoders, untargeted: the yardstick of this package's figures."""
-    return pgd(image, _shift(image, ensemble), budget, steps=steps, step=step, chance=chance)
+def encoder_shift(attack: Attack, *, steps: int = 40, step: float = 1 / 8) -> Tensor:
+    """PGD on the encoders, untargeted: the reference of this package's figures."""
+    return attack.descend(_shift(attack), steps, step)
 
 
 @method("photoguard")
-def photoguard(
-    image: Tensor,
-    ensemble: Ensemble,
-    budget: Budget,
-    chance: Chance,
-    *,
-    steps: int = 1000,
-    step: float = 1 / 3,
-) -> Tensor:
+def photoguard(attack: Attack, *, steps: int = 1000, step: float = 1 / 3) -> Tensor:
     """PhotoGuard's encoder attack (arXiv 2302.06588): pull the latent to zero.
 
     1,000 steps of 0.02 at a bound of 0.06 on [-1, 1], falling to a hundredth, as in the notebook
@@ -91,60 +76,37 @@ def photoguard(
         latent = member.encode(protected)
         return objectives.targeted_latent(latent, torch.zeros_like(latent))
 
-    loss = combined(ensemble, function)
-    return pgd(image, loss, budget, steps=steps, step=step, last_step=step / 100, chance=chance)
+    loss = combined(attack.ensemble, function)
+    return attack.descend(loss, steps, step, last_step=step / 100)
 
 
 @method("momentum")
 def momentum(
-    image: Tensor,
-    ensemble: Ensemble,
-    budget: Budget,
-    chance: Chance,
-    *,
-    steps: int = 10,
-    step: float = 1 / 10,
-    decay: float = 1.0,
+    attack: Attack, *, steps: int = 10, step: float = 1 / 10, decay: float = 1.0
 ) -> Tensor:
     """Momentum ensemble (MI-FGSM, arXiv 1710.06081) on the encoders.
 
     10 steps of a tenth of the bound with decay 1.0, as in the paper; from a random start, since
     without any perturbation the shift has no gradient.
     """
-    loss = _shift(image, ensemble)
-    return pgd(image, loss, budget, steps=steps, step=step, momentum=decay, chance=chance)
+    loss = _shift(attack)
+    return attack.descend(loss, steps, step, momentum=decay)
 
 
 @method("advdm", diffusion=True)
-def advdm(
-    image: Tensor,
-    ensemble: Ensemble,
-    budget: Budget,
-    chance: Chance,
-    *,
-    steps: int = 100,
-    step: float = 1 / 16,
-) -> Tensor:
+def advdm(attack: Attack, *, steps: int = 100, step: float = 1 / 16) -> Tensor:
     """AdvDM (arXiv 2302.04578): raise the training loss, a new timestep at every step.
 
     100 steps of 1 at a bound of 16, as in the semantic mode of the same authors' ``mist_v3.py``
     (github.com/psyker-team/mist).
     """
-    loss = combined(ensemble, denoising(chance))
-    return pgd(image, loss, budget, steps=steps, step=step, chance=chance)
+    loss = combined(attack.ensemble, denoising(attack.streams))
+    return attack.descend(loss, steps, step)
 
 
 @method("mist", diffusion=True)
 def mist(
-    image: Tensor,
-    ensemble: Ensemble,
-    budget: Budget,
-    chance: Chance,
-    *,
-    steps: int = 100,
-    step: float = 1 / 16,
-    rate: float = 1e4,
-    target: str = "",
+    attack: Attack, *, steps: int = 100, step: float = 1 / 16, rate: float = 1e4, target: str = ""
 ) -> Tensor:
     """Mist, fused mode (arXiv 2305.12683): AdvDM, and the latent pulled to a picture's.
 
@@ -152,9 +114,14 @@ def mist(
     distance, summed over the latent, as in ``mist_v3.py`` of github.com/psyker-team/mist. The
     default target is a checkerboard of ours; the authors' is ``MIST.png`` in that repository.
     """
-    picture = _read(target) if target else _checkerboard(*image.shape[2:])
-    aim = F.interpolate(picture, tuple(image.shape[2:]), mode="bilinear", antialias=True).to(image)
-    semantic, aims = denoising(chance), dict[int, Tensor]()
+    picture = (
+        to_tensor(load_rgb(Path(target)))[None]
+        if target
+        else _checkerboard(*attack.image.shape[2:])
+    )
+    size = tuple(attack.image.shape[2:])
+    aim = F.interpolate(picture, size, mode="bilinear", antialias=True).to(attack.image)
+    semantic, aims = denoising(attack.streams), dict[int, Tensor]()
 
     def function(member: Surrogate, number: int, protected: Tensor) -> Tensor:
         if number not in aims:
@@ -164,18 +131,16 @@ def mist(
         distance = objectives.targeted_latent(latent, aims[number]) * latent[0].numel()
         return distance + rate * semantic(member, number, protected)
 
-    loss = combined(ensemble, function)
-    return pgd(image, loss, budget, steps=steps, step=step, chance=chance)
+    loss = combined(attack.ensemble, function)
+    return attack.descend(loss, steps, step)
 
 
 @method("defender")
-def defender(
-    image: Tensor, ensemble: Ensemble, budget: Budget, chance: Chance, *, checkpoint: str = "rid-s"
-) -> Tensor:
+def defender(attack: Attack, *, checkpoint: str = "rid-s") -> Tensor:
     """A trained defender's forward pass: stored, it teaches another one."""
     network, _ = load_checkpoint(find_checkpoint(checkpoint))
     with torch.no_grad():
-        unit: Tensor = network.to(image.device)(image)
+        unit: Tensor = network.to(attack.image.device)(attack.image)
     return unit
 
 
@@ -183,8 +148,3 @@ def _checkerboard(height: int, width: int, side: int = 32) -> Tensor:
     """Black and white squares of ``side`` pixels, [1, 3, height, width]."""
     rows, columns = (torch.arange(n) // side for n in (height, width))
     return ((rows[:, None] + columns) % 2).float().expand(1, 3, -1, -1)
-
-
-def _read(path: str) -> Tensor:
-    pixels = photo.load(path).pixels
-    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rid_core.attacks.chance import Chance
+from rid_core.assignments import Setting
+from rid_core.attacks.pgd import Attack
+from rid_core.attacks.streams import RandomStreams
 from rid_core.budget import Budget
 from rid_core.errors import RidError, did_you_mean
 from rid_core.surrogates import Ensemble, Surrogate, has_denoiser
 
 Method = Callable[..., Tensor]
-"""``method(image, ensemble, budget, chance, **settings)`` -> unit perturbation like ``image``."""
+"""``method(attack, **settings)`` -> unit perturbation like the photos."""
 
 _METHODS: dict[str, Method] = {}
 _DIFFUSION: set[str] = set()
@@ -49,7 +51,7 @@ def get_method(name: str) -> Method:
     return _METHODS[name]
 
 
-def settings_of(name: str, given: dict[str, Any] | None = None) -> dict[str, Any]:
+def settings_of(name: str, given: Mapping[str, Any] | None = None) -> dict[str, Setting]:
     """All settings of a method, the defaults and over them those ``given``.
 
     Raises:
@@ -70,6 +72,30 @@ def settings_of(name: str, given: dict[str, Any] | None = None) -> dict[str, Any
             raise RidError(f"method {name}: {key} must not be negative")
         settings[key] = float(value) if number else value
     return settings
+
+
+def method_settings(
+    names: Sequence[str],
+    given: Mapping[str, Any],
+    presets: Mapping[str, Mapping[str, Setting]] | None = None,
+) -> dict[str, dict[str, Setting]]:
+    """All settings of several methods, by name.
+
+    Args:
+        names: of the methods.
+        given: ``METHOD.KEY`` -> value, over the presets.
+        presets: settings by method, over the methods' defaults.
+
+    Raises:
+        RidError: an unknown method or setting, or one of a method that is not among the names.
+    """
+    changed: dict[str, dict[str, Any]] = {n: dict((presets or {}).get(n, {})) for n in names}
+    for key, value in given.items():
+        name, _, setting = key.partition(".")
+        if name not in changed:
+            raise RidError(f"--set {key}: {name!r} is not among --against")
+        changed[name][setting] = value
+    return {name: settings_of(name, values) for name, values in changed.items()}
 
 
 def protect(
@@ -100,7 +126,8 @@ def protect(
     check_members(name, ensemble)
     if seeds is None:
         seeds = [0] * len(image)
-    unit = get_method(name)(image, ensemble, budget, Chance(seeds), **complete)
+    attack = Attack(image, ensemble, budget, RandomStreams(seeds))
+    unit = get_method(name)(attack, **complete)
     if not bool(torch.isfinite(unit).all()):
         raise RidError(f"method {name} ended with NaN; a surrogate's dtype may be too narrow")
     return unit

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from rid_core._version import __version__
-from rid_core.errors import RidError, printable
+from rid_core.errors import MissingExtraError, RidError, printable
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -92,7 +92,7 @@ def silent_libraries() -> Iterator[None]:
         os.close(saved)
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
+def terminate(number: int, frame: FrameType | None) -> None:
     """Leave by an exception, so that half-written files are cleaned up on the way."""
     sys.exit(128 + number)
 
@@ -103,7 +103,7 @@ def run(command: click.Command) -> Any:
     Exit codes: 0 done, 1 an error the user can mend, 2 wrong usage, 130 interrupted, 143
     terminated.
     """
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, terminate)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # Names of files hold what the terminal's encoding may not have.
@@ -112,6 +112,12 @@ def run(command: click.Command) -> Any:
         result = command.main(standalone_mode=False)
     except RidError as error:
         Console().line(f"error: {error}", err=True)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        # Without extras there is no torch: what needs it imports it in many places.
+        if error.name not in ("torch", "safetensors"):
+            raise
+        Console().line(f"error: {MissingExtraError(error.name, 'torch')}", err=True)
         sys.exit(1)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)

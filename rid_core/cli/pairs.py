@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from rid_core.assignments import read_assignments
 from rid_core.cli.common import CONTEXT, parse_shard
+from rid_core.cli.options import count_option, grouped, path_option, quiet_option
 from rid_core.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from rid_core.surrogates import Ensemble
+    from rid_core.training.config import TrainConfig
 
 _EPILOG = """\b
 Examples:
@@ -23,38 +26,54 @@ Examples:
 """
 
 
+@dataclass(frozen=True)
+class ViewOptions:
+    """Which photos are protected, how large, and how many at once.
+
+    Attributes:
+        data: folder; None takes the configuration's.
+        size: side of the protected square, pixels.
+        batch: photos at once.
+        limit: at most so many photos, evenly spread.
+    """
+
+    data: Path | None
+    size: int
+    batch: int
+    limit: int | None
+
+
 @click.command("pairs", context_settings=CONTEXT, epilog=_EPILOG)
 @click.option("--method", default="pgd", show_default=True,
               help="pgd, photoguard, momentum, advdm, mist, aspl, or defender.")  # fmt: skip
-@click.option("--data", type=click.Path(path_type=Path), help="Photos (default: the config's).")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True,
-              help="Folder of pairs; what is there already is kept.")  # fmt: skip
-@click.option("--config", type=click.Path(path_type=Path),
-              help="Take surrogates, bound and photos from this training config.")  # fmt: skip
+@path_option(
+    "-o", "--output", required=True, help="Folder of pairs; what is there already is kept."
+)
+@path_option("--config", help="Take surrogates, bound and photos from this training config.")
 @click.option("--surrogate", "surrogates", multiple=True, metavar="PATH",
               help="File, folder or name on the hub, instead of the config's.")  # fmt: skip
 @click.option("--levels", type=click.IntRange(1, 255), help="Bound (default: the config's, or 8).")
-@click.option("--size", type=click.IntRange(32), default=512, show_default=True,
-              help="Side of the protected square, pixels.")  # fmt: skip
-@click.option("--batch", type=click.IntRange(1), default=1, show_default=True,
-              help="Photos at once.")  # fmt: skip
-@click.option("--limit", type=click.IntRange(1), help="At most so many photos, evenly spread.")
+@grouped(
+    "view", ViewOptions,
+    path_option("--data", help="Photos (default: the config's)."),
+    count_option("--size", least=32, default=512, show_default=True,
+                 help="Side of the protected square, pixels."),
+    count_option("--batch", default=1, show_default=True, help="Photos at once."),
+    count_option("--limit", help="At most so many photos, evenly spread."),
+)  # fmt: skip
 @click.option("--shard", metavar="I/N", help="Only part I (from 0) of N.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of all chance.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE",
               help="A setting of the method, such as steps=100.")  # fmt: skip
 @click.option("--device", help="cpu, cuda, … (default: what Accelerate finds).")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@quiet_option
 def pairs(
     method: str,
-    data: Path | None,
     output: Path,
     config: Path | None,
     surrogates: tuple[str, ...],
     levels: int | None,
-    size: int,
-    batch: int,
-    limit: int | None,
+    view: ViewOptions,
     shard: str | None,
     seed: int,
     assignments: tuple[str, ...],
@@ -78,25 +97,17 @@ def pairs(
     # Before anything is loaded: a mistyped shard should not cost minutes.
     part = parse_shard(shard) if shard else None
     training = load_config(config) if config else None
-    folder = data or (training.data.folder if training else None)
+    folder = view.data or (training.data.folder if training else None)
     if folder is None:
         raise click.UsageError("give --data FOLDER, or --config FILE")
     state = PartialState()
     number, shards = part or (state.process_index, state.num_processes)
     job = PairJob(
-        method=method,
-        data=folder,
-        output=output,
-        levels=levels or (training.defender.levels if training else 8),
-        size=size,
-        settings=read_assignments(assignments),
-        exclude=training.data.exclude if training and data is None else [],
-        batch=batch,
-        limit=limit,
-        shard=number,
-        shards=shards,
-        seed=seed,
-    )
+        method, folder, output, levels or (training.defender.levels if training else 8), view.size,
+        read_assignments(assignments),
+        training.data.exclude if training and view.data is None else [],
+        view.batch, view.limit, number, shards, seed,
+    )  # fmt: skip
     ensemble = _ensemble(surrogates, training).to(device or state.device)
     with tqdm(unit="photo", disable=quiet or not state.is_local_main_process) as bar:
 
@@ -108,7 +119,7 @@ def pairs(
     click.echo(f"{output}: {made} made, shard {number} of {shards}")
 
 
-def _ensemble(paths: tuple[str, ...], training: Any) -> Ensemble:
+def _ensemble(paths: tuple[str, ...], training: TrainConfig | None) -> Ensemble:
     from rid_core.surrogates import Ensemble, load_surrogate, open_surrogate
 
     if paths:

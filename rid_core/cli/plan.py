@@ -12,10 +12,7 @@ from pathlib import Path
 
 from rid_core.errors import RidError, printable
 from rid_core.files import explain
-from rid_core.folders import list_images
-
-MARK = ".protected"
-"""Comes before the ending of an output that lies beside its photo."""
+from rid_core.folders import MARK, list_images
 
 
 @dataclass(frozen=True)

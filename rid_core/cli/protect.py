@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Hashable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rid_core.cli.common import CONTEXT, Console, run, silent_libraries, version_option
-from rid_core.cli.plan import (
-    Failure,
-    Job,
-    identities,
-    is_folder,
-    make_plan,
-    modified,
-    without_clashes,
-)
+from rid_core.cli.common import CONTEXT, Console, run, version_option
+from rid_core.cli.plan import Failure, Job, is_folder, make_plan, modified, without_clashes
+from rid_core.cli.workers import Settings, in_processes, in_turn
 from rid_core.errors import RidError, printable
 
 if TYPE_CHECKING:
-    from rid_core.protect import Outcome
+    from rid_core.protection import Outcome
 
 _EPILOG = """\b
 Examples:
@@ -33,12 +26,33 @@ Examples:
   rid-protect photo.jpg -o out.png --compare sheet.jpg
   rid-protect photo.jpg                          # writes photo.protected.jpg beside it
   rid-protect holiday/ -o safe/ --recursive      # again after an interruption: goes on
+  rid-protect holiday/ -o safe/ --workers 4      # four photos at once
   rid-protect *.heic -o safe/ --format jpg --quality 90 --strip-gps
   rid-protect photo.jpg -o out.png --model dist/rid-s.tflite --levels 6 --json
 
 \b
 Exit code: 0 all protected or already there, 1 something failed, 2 wrong usage, 130 interrupted.
 """
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What the command line says."""
+
+    inputs: tuple[str, ...]
+    output: str | None
+    model: str
+    levels: int | None
+    strength: float
+    quality: int | None
+    form: str | None
+    compare: str | None
+    strip_gps: bool
+    recursive: bool
+    overwrite: bool
+    workers: int
+    threads: int | None
+    as_json: bool
 
 
 @dataclass
@@ -57,7 +71,9 @@ class _Results:
 @click.command(context_settings=CONTEXT, epilog=_EPILOG)
 @click.argument("inputs", nargs=-1, required=True, metavar="PHOTO_OR_FOLDER...")
 @click.option("-o", "--output", metavar="PATH", help="File for one photo, else a folder.")
-@click.option("--model", default="rid-s", show_default=True, help="Preset, or a model file.")
+@click.option("--model", default="rid-s", show_default=True,
+              help="rid-s (or rid-s.safetensors, in torch), rid-n, a file, hf:ORG/REPO, or "
+              "URL#sha256=DIGEST.")  # fmt: skip
 @click.option("--levels", type=int, help="Largest change of a colour value (1-255) [model's own].")
 @click.option("--strength", type=float, default=1.0, show_default=True, help="Share of it, (0, 1].")
 @click.option("--quality", type=int, help="1-100 for JPEG, HEIC, AVIF [95] and WebP [lossless].")
@@ -76,24 +92,13 @@ class _Results:
 @click.option("--strip-gps", is_flag=True, help="Leave out where the photo was taken.")
 @click.option("-r", "--recursive", is_flag=True, help="Look into folders inside folders.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads [the runtime's choice].")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True,
+              help="Photos at once, each in a process of its own.")  # fmt: skip
+@click.option("--threads", type=click.IntRange(1),
+              help="CPU threads of each worker [the runtime's choice, or a share].")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print results as JSON.")
 @version_option
-def command(
-    inputs: tuple[str, ...],
-    output: str | None,
-    model: str,
-    levels: int | None,
-    strength: float,
-    quality: int | None,
-    form: str | None,
-    compare: str | None,
-    strip_gps: bool,
-    recursive: bool,
-    overwrite: bool,
-    threads: int | None,
-    as_json: bool,
-) -> int:
+def command(**given: Any) -> int:
     """Add a bounded perturbation to photos of people.
 
     Without -o, NAME.protected.EXT is written beside each photo. An original is never replaced. One
@@ -103,70 +108,17 @@ def command(
     Of a folder, hidden files and NAME.protected.EXT are passed over. Every other picture that is
     not protected, and every folder that cannot be read, is named and counts as failed.
     """
-    jobs, failures = make_plan(inputs, output, form, recursive)
-    batch = len(inputs) > 1 or is_folder(inputs[0])
-    if compare is not None:
-        if batch:
-            raise RidError("--compare goes with one photo, not with several or a folder")
-        jobs = [replace(job, comparison=Path(compare)) for job in jobs]
-    jobs, clashes = without_clashes(jobs)
-    if not jobs and len(failures) == 1 and not as_json:
-        raise RidError(failures[0].line)
-
-    from rid_core.budget import DEFAULT_LEVELS, Budget
-    from rid_core.image import io as photo
-
-    photo.check_quality(quality)
-    if not batch:
-        for path in (path for job in jobs for path in job.outputs):
-            photo.format_of(path)
-    Budget(DEFAULT_LEVELS if levels is None else levels, strength)
-    results = _Results(failed=failures + clashes)
-    todo = []
-    for job in jobs:
-        try:
-            if overwrite or not _is_settled(job, batch, results):
-                todo.append(job)
-        except RidError as error:
-            results.fail(job, error)
+    options = _Options(**given)
+    batch = len(options.inputs) > 1 or is_folder(options.inputs[0])
+    results = _Results()
+    todo = _plan(options, batch, results)
     console = Console()
     if todo:
-        from rid_core.protect import protect_file
-        from rid_core.runtimes import load_runtime
-
-        runtime = load_runtime(model, threads=threads)
-        budget = Budget(runtime.levels if levels is None else levels, strength)
-        bar = batch and sys.stderr.isatty()
-        written: set[Hashable] = set()
-        with _progress(todo, bar) as queue:
-            for job in queue:
-                try:
-                    if identities(job.target) & written:
-                        raise RidError(f"{job.target} was just written for another photo")
-                    with silent_libraries():
-                        outcome = protect_file(
-                            job.source,
-                            job.target,
-                            runtime,
-                            budget,
-                            quality=quality,
-                            strip_gps=strip_gps,
-                            comparison=job.comparison,
-                        )
-                except RidError as error:
-                    results.fail(job, error)
-                else:
-                    written |= identities(job.target)
-                    results.protected.append(outcome)
-                    if not bar and not as_json:
-                        _say(console, outcome)
-        if bar and not as_json:
-            for outcome in results.protected:
-                _say(console, outcome)
+        _protect(todo, options, batch, results, console)
     for failure in results.failed:
         line = f"failed: {failure.line}" if batch else f"error: {failure.reason}"
         console.line(line, err=True)
-    if as_json:
+    if options.as_json:
         console.text(json.dumps(_as_json(results), indent=2))
     elif batch:
         console.line(
@@ -175,6 +127,73 @@ def command(
         )
     console.check()
     return 1 if results.failed else 0
+
+
+def _plan(options: _Options, batch: bool, results: _Results) -> list[Job]:
+    """The photos that are to be protected; what became of the others goes into ``results``.
+
+    Raises:
+        RidError: options that do not fit together, or nothing to do but to say why.
+    """
+    jobs, failures = make_plan(options.inputs, options.output, options.form, options.recursive)
+    if options.compare is not None:
+        if batch:
+            raise RidError("--compare goes with one photo, not with several or a folder")
+        jobs = [replace(job, comparison=Path(options.compare)) for job in jobs]
+    jobs, clashes = without_clashes(jobs)
+    if not jobs and len(failures) == 1 and not options.as_json:
+        raise RidError(failures[0].line)
+
+    from rid_core.budget import DEFAULT_LEVELS, Budget
+    from rid_core.image import io as photo
+
+    photo.check_quality(options.quality)
+    if not batch:
+        for path in (path for job in jobs for path in job.outputs):
+            photo.format_of(path)
+    Budget(DEFAULT_LEVELS if options.levels is None else options.levels, options.strength)
+    results.failed += failures + clashes
+    todo = []
+    for job in jobs:
+        try:
+            if options.overwrite or not _is_settled(job, batch, results):
+                todo.append(job)
+        except RidError as error:
+            results.fail(job, error)
+    return todo
+
+
+def _protect(
+    todo: list[Job], options: _Options, batch: bool, results: _Results, console: Console
+) -> None:
+    """Protect photos and say so, in their order.
+
+    Raises:
+        RidError: the model cannot be opened.
+    """
+    settings = Settings(
+        model=options.model,
+        levels=options.levels,
+        strength=options.strength,
+        quality=options.quality,
+        strip_gps=options.strip_gps,
+        threads=options.threads,
+    )
+    workers = min(options.workers, len(todo))
+    work = in_turn(todo, settings) if workers == 1 else in_processes(todo, settings, workers)
+    bar = batch and sys.stderr.isatty()
+    with _progress(len(todo), bar) as advance, contextlib.closing(work):
+        for job, outcome in work:
+            advance(job)
+            if isinstance(outcome, RidError):
+                results.fail(job, outcome)
+                continue
+            results.protected.append(outcome)
+            if not bar and not options.as_json:
+                _say(console, outcome)
+    if bar and not options.as_json:
+        for outcome in results.protected:
+            _say(console, outcome)
 
 
 def _is_settled(job: Job, batch: bool, results: _Results) -> bool:
@@ -205,19 +224,35 @@ def _time_of(photo: Path) -> int | None:
         return None
 
 
-@contextmanager
-def _progress(jobs: list[Job], shown: bool) -> Iterator[Iterable[Job]]:
+@contextlib.contextmanager
+def _progress(total: int, shown: bool) -> Iterator[Callable[[Job], None]]:
+    """A bar on stderr; what it yields is called with each photo that is done."""
     if not shown:
-        yield jobs
+        yield lambda job: None
         return
-    with click.progressbar(
-        jobs,
-        label="protecting",
-        file=sys.stderr,
-        show_pos=True,
-        item_show_func=lambda job: printable(job.source.name) if job else "",
-    ) as bar:
-        yield bar
+    from rich.console import Console as Terminal
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("protecting"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
+    # Drawn when a photo is done, and never while stderr is taken from decoders that print.
+    with Progress(*columns, console=Terminal(stderr=True), auto_refresh=False) as bar:
+        task = bar.add_task("", total=total)
+        bar.refresh()
+        yield lambda job: bar.update(
+            task, advance=1, description=printable(job.source.name), refresh=True
+        )
 
 
 def _say(console: Console, outcome: Outcome) -> None:

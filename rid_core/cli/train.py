@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import click
 
-from rid_core.cli.common import CONTEXT, OptionalCommandGroup, run, version_option
+from rid_core.cli.common import CONTEXT, OptionalCommandGroup, version_option
+from rid_core.cli.common import run as run_program
 from rid_core.cli.import_official import import_official
+from rid_core.cli.options import RunOptions, path_option, run_options
 from rid_core.cli.pairs import pairs
 from rid_core.cli.surrogate import surrogate
 from rid_core.errors import MissingExtraError
@@ -28,19 +29,14 @@ Examples:
 @click.group(
     cls=OptionalCommandGroup, invoke_without_command=True, context_settings=CONTEXT, epilog=_EPILOG
 )
-@click.option("--config", type=click.Path(path_type=Path), help="TOML file.")
+@path_option("--config", help="TOML file.")
 @click.option(
     "--qat",
     metavar="FILE|PRESET",
     help="Fine-tune a trained defender so that int8 loses less; --config may be left out.",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Run folder.")
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Override a key.")
-@click.option("--restart", is_flag=True, help="Begin anew instead of continuing the run in OUTPUT.")
-@click.option("--minutes", type=click.FloatRange(0, min_open=True),
-              help="Stop after so many; what is there is written.")  # fmt: skip
-@click.option("--threads", type=click.IntRange(1), help="CPU threads (default: torch's choice).")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@path_option("-o", "--output", help="Run folder.")
+@run_options
 @version_option
 @click.pass_context
 def group(
@@ -48,11 +44,7 @@ def group(
     config: Path | None,
     qat: str | None,
     output: Path | None,
-    assignments: tuple[str, ...],
-    restart: bool,
-    minutes: float | None,
-    threads: int | None,
-    quiet: bool,
+    run: RunOptions,
 ) -> None:
     """Train a defender on a folder of portraits.
 
@@ -71,18 +63,13 @@ def group(
         from rid_core.training.qat import fine_tune, load_qat_config
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "a package", "train") from None
-    import torch
 
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    if threads is not None:
-        torch.set_num_threads(threads)
+    run.prepare()
     if qat is not None:
-        settings = load_qat_config(qat, config, assignments)
-        path = fine_tune(settings, output, restart=restart, quiet=quiet, minutes=minutes)
+        path = fine_tune(load_qat_config(qat, config, run.assignments), output, **run.fit())
     else:
         assert config is not None
-        checked = load_config(config, assignments)
-        path = train(checked, output, restart=restart, quiet=quiet, minutes=minutes)
+        path = train(load_config(config, run.assignments), output, **run.fit())
     click.echo(path)
 
 
@@ -93,7 +80,7 @@ group.add_command(surrogate)
 
 def main() -> None:
     """Entry point."""
-    run(group)
+    run_program(group)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,10 @@
 16
 """
 
-from rid_core.defenders.base import Defender, DefenderConfig
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from rid_core.defenders.registry import (
     Preset,
     configure,
@@ -15,6 +18,9 @@ from rid_core.defenders.registry import (
     get_preset,
     list_defenders,
 )
+
+if TYPE_CHECKING:
+    from rid_core.defenders.base import Defender, DefenderConfig
 
 __all__ = [
     "Defender",
@@ -25,3 +31,12 @@ __all__ = [
     "get_preset",
     "list_defenders",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What needs torch is imported when it is asked for."""
+    if name not in ("Defender", "DefenderConfig"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from rid_core.defenders import base
+
+    return getattr(base, name)

@@ -67,8 +67,13 @@ class Defender(nn.Module):
     layout: str = "nhwc"
     """Order of the channels inside, as last :meth:`lower`-ed; checkpoints always hold "nhwc"."""
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Return the unit perturbation of ``image``."""
+    def forward(self, image: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return the unit perturbation of ``image``.
+
+        Args:
+            image: see the class.
+            generator: of what is random in training, on the CPU; torch's own by default.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no forward pass of its own")
 
     def lower(self, layout: str) -> None:

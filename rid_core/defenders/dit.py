@@ -170,7 +170,7 @@ class DiTDefender(Defender):
             nn.init.zeros_(module.fc2.weight)
         nn.init.zeros_(self.head.weight)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """[B, 3, S, S] in [0, 1] -> unit perturbation, same shape, in [-1, 1]."""
         config = self.config
         batch = image.shape[0]

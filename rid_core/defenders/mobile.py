@@ -7,8 +7,8 @@ them without falling back. There is no normalisation layer, so nothing has to be
 Where the time goes decides the shape. Nearly all multiply-adds are 1x1 convolutions on maps of
 64 x 64 and 32 x 32 (for a 512 x 512 photo), which reach most of a CPU's matrix-product peak.
 The last block works at 1/4 and sees the photo's own detail there, so that the perturbation can
-follow hair and edges. And at 1/4 and at 1/16 each cell is told its place (:class:`PositionalEncoding`), so that
-nothing need repeat where a photo is flat.
+follow hair and edges. And at 1/4 and at 1/16 a :class:`PositionalEncoding` tells each cell its
+place, so that nothing need repeat where a photo is flat.
 """
 
 from __future__ import annotations
@@ -220,13 +220,13 @@ class PositionalEncoding(nn.Module):
         self.of_row: nn.Module = nn.Conv2d(_CODE, channels, 1, bias=False)
         self.of_column: nn.Module = nn.Conv2d(_CODE, channels, 1, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Add the codes: [B, C, h, w], same shape."""
         height, width = x.shape[2:]
         rows, columns = self.rows, self.columns
         if self.training:
-            rows = rows.roll(int(torch.randint(_CELLS, ())), 2)
-            columns = columns.roll(int(torch.randint(_CELLS, ())), 3)
+            rows = rows.roll(int(torch.randint(_CELLS, (), generator=generator)), 2)
+            columns = columns.roll(int(torch.randint(_CELLS, (), generator=generator)), 3)
         rows, columns = _stretch(rows, 2, height), _stretch(columns, 3, width)
         out: Tensor = x + self.of_row(rows) + self.of_column(columns)
         return out
@@ -292,11 +292,11 @@ class MobileDefender(Defender):
         # The perturbation starts at zero.
         nn.init.zeros_(self.to_image.conv.weight)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """[B, 3, H, W] in [0, 1] -> unit perturbation, same shape, in [-1, 1]."""
-        detail = F.relu(self.fine_places(self.stem(image)))
+        detail = F.relu(self.fine_places(self.stem(image), generator))
         fine = self.encoder(self.enter(detail))
-        coarse = self.inner(self.places(self.down(fine)))
+        coarse = self.inner(self.places(self.down(fine), generator))
         x = self.decoder(fine + self.up(coarse))
         x = self.detail(detail + self.leave(x))
         # tanh before the shuffle: the values are the same, and an exported channels-last graph ends

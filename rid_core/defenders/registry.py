@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
-from typing import Any, cast
+import importlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
 
-from rid_core.defenders.base import Defender, DefenderConfig
-from rid_core.defenders.dit import DiTConfig
-from rid_core.defenders.mobile import MobileConfig
-from rid_core.errors import RidError, did_you_mean
+from rid_core.errors import MissingExtraError, RidError, did_you_mean
+
+if TYPE_CHECKING:
+    from rid_core.defenders.base import Defender, DefenderConfig
 
 
 @dataclass(frozen=True)
@@ -19,36 +20,60 @@ class Preset:
     Attributes:
         name: what ``create_defender`` and ``--preset`` take.
         summary: one line for people.
-        config: size; ``config.parameters()``, ``config.multiply_adds()`` and ``config.stride``
-            answer without building the network.
+        family: module of this folder and class of the config, ``"mobile.MobileConfig"``. It is
+            imported when it is asked for: names are known without torch.
+        sizes: fields of the config that are not the class's defaults.
     """
 
     name: str
     summary: str
-    config: DefenderConfig
+    family: str
+    sizes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def config(self) -> DefenderConfig:
+        """Size; ``parameters()``, ``multiply_adds()`` and ``stride`` answer without building it.
+
+        Raises:
+            MissingExtraError: torch is not installed.
+        """
+        module, name = self.family.split(".")
+        try:
+            found = importlib.import_module(f"rid_core.defenders.{module}")
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(error.name or "torch", "torch") from None
+        return cast("DefenderConfig", getattr(found, name)(**self.sizes))
 
 
+_MOBILE, _DIT = "mobile.MobileConfig", "dit.DiTConfig"
 _PRESETS = {
     preset.name: preset
     for preset in (
         Preset(
             "rid-n",
             "nano: for every frame of a preview, or old phones",
-            MobileConfig(width=32, detail_width=16),
+            _MOBILE,
+            {"width": 32, "detail_width": 16},
         ),
         Preset(
             "rid-s",
             "small: the default for photos on a phone",
-            MobileConfig(width=64, detail_blocks=2, detail_kernel=3),
+            _MOBILE,
+            {"width": 64, "detail_blocks": 2, "detail_kernel": 3},
         ),
         Preset(
             "rid-b",
             "base: for desktops, and as a teacher",
-            MobileConfig(
-                width=192, detail_width=48, inner_blocks=4, detail_blocks=2, detail_kernel=3
-            ),
+            _MOBILE,
+            {
+                "width": 192,
+                "detail_width": 48,
+                "inner_blocks": 4,
+                "detail_blocks": 2,
+                "detail_kernel": 3,
+            },
         ),
-        Preset("rid-dit", "the diffusion transformer of the RID paper", DiTConfig()),
+        Preset("rid-dit", "the diffusion transformer of the RID paper", _DIT),
     )
 }
 
@@ -86,7 +111,7 @@ def configure(name: str, /, **overrides: Any) -> DefenderConfig:
     for key in overrides:
         if key not in fields:
             raise RidError(f"{name} has no setting {key!r}; it has {', '.join(fields)}")
-    return cast(DefenderConfig, dataclasses.replace(cast(Any, config), **overrides))
+    return cast("DefenderConfig", dataclasses.replace(cast(Any, config), **overrides))
 
 
 def create_defender(name: str, /, **overrides: Any) -> Defender:

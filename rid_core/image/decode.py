@@ -17,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image, features
 
-from rid_core.errors import RidError
+from rid_core.errors import LowMemoryError, RidError
 from rid_core.image import spill, tiff
 from rid_core.image.parts import Data, Parts, read_parts
 
@@ -94,7 +94,7 @@ def decode(path: Path, max_pixels: int) -> Decoded:
         handle.seek(0)
         if not head:
             raise RidError(f"{path}: the file is empty")
-        kind = next((kind for kind, reader in _READERS.items() if reader[0].match(head)), None)
+        kind = kind_of(head)
         image = None if kind is None else _open(kind, handle, path)
         if kind is None or image is None:
             raise RidError(
@@ -114,6 +114,11 @@ def decode(path: Path, max_pixels: int) -> Decoded:
         except _DAMAGE as error:
             raise RidError(f"{path}: damaged or truncated ({one_line(error)})") from None
         return Decoded(kind, image.size, pixels, alpha, image.info, parts)
+
+
+def kind_of(head: bytes) -> str | None:
+    """Format of a file by its first 64 bytes; None if it is none that is read."""
+    return next((kind for kind, reader in _READERS.items() if reader[0].match(head)), None)
 
 
 def reader_of(kind: str, path: Path) -> Any:
@@ -183,7 +188,7 @@ def _check(image: Any, kind: str, head: bytes, max_pixels: int, path: Path) -> N
         raise RidError(f"{path}: pixels of kind {image.mode}; convert it to 8-bit RGB first")
     needed, free = spill.memory_for(width * height), spill.free_memory()
     if free is not None and needed > free:
-        raise RidError(
+        raise LowMemoryError(
             f"{path}: {width} x {height} takes {needed // 1_000_000} MB of memory and "
             f"{free // 1_000_000} MB are free; close other programs or scale it down first"
         )

@@ -15,6 +15,7 @@ LARGE = 200_000_000
 """An array of more bytes than this goes to the disk; a photo of 66 megapixels reaches it."""
 _PIECE = 1 << 24
 _MARGIN = 100_000_000
+_sharers = 1
 
 
 def empty(*shape: int) -> np.ndarray:
@@ -49,11 +50,21 @@ def release(*arrays: np.ndarray) -> None:
             mapping.madvise(mmap.MADV_DONTNEED)
 
 
+def share_memory(processes: int) -> None:
+    """Let this process take a part of the free memory only, as one of several at work."""
+    global _sharers
+    _sharers = processes
+
+
 def free_memory() -> int | None:
-    """Bytes that can be had without swapping, None where the system does not say."""
+    """Bytes that can be had without swapping, this process's share of them.
+
+    None where the system does not say.
+    """
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if "MemAvailable" in line)
+        free = next(int(line.split()[1]) * 1024 for line in lines if "MemAvailable" in line)
+        return free // _sharers
     except (OSError, ValueError, StopIteration):
         return None
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import cast
 
 from rid_core.artifact import artifact_format
+from rid_core.checkpoint import find_model
 from rid_core.runtimes.base import ModelRuntime, Runtime
 
 
@@ -48,7 +49,7 @@ LIBRARIES = {
 def load_runtime(
     path_or_preset: str | Path, *, threads: int | None = None, library: str | None = None
 ) -> ModelRuntime:
-    """Open a checkpoint, an exported file, or a bundled preset by its name.
+    """Open a checkpoint or an exported file, by its path or as :func:`find_model` takes it.
 
     What a file is, is told by its content; its suffix does not matter.
 
@@ -62,11 +63,7 @@ def load_runtime(
         RidError: missing, damaged or foreign file, or one this machine cannot run.
         MissingExtraError: the runtime is not installed.
     """
-    path = Path(path_or_preset)
-    if not path.exists():
-        from rid_core.checkpoint import find_checkpoint
-
-        path = find_checkpoint(path_or_preset)
+    path = find_model(path_or_preset)
     kind = artifact_format(path)
     name = library or next(name for name, each in LIBRARIES.items() if each.format == kind)
     return open_in(name, path, threads=threads)

@@ -5,6 +5,7 @@ from rid_core.surrogates.base import (
     FeatureSurrogate,
     Surrogate,
     has_denoiser,
+    moved,
     relative_shift,
 )
 from rid_core.surrogates.ensemble import Ensemble
@@ -25,6 +26,7 @@ __all__ = [
     "has_denoiser",
     "list_surrogates",
     "load_surrogate",
+    "moved",
     "open_encoder",
     "open_surrogate",
     "relative_shift",

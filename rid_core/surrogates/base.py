@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeGuard, runtime_checkable
+from typing import Protocol, TypeGuard, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +72,16 @@ class DiffusionSurrogate(Surrogate, Protocol):
 def has_denoiser(surrogate: Surrogate) -> TypeGuard[DiffusionSurrogate]:
     """Whether it is a whole diffusion model, and not an encoder or one loaded without the rest."""
     return isinstance(surrogate, DiffusionSurrogate) and surrogate.denoiser is not None
+
+
+AnySurrogate = TypeVar("AnySurrogate", bound=Surrogate)
+
+
+def moved(surrogate: AnySurrogate, device: torch.device | str) -> AnySurrogate:
+    """The surrogate, with its weights on ``device``."""
+    if isinstance(surrogate, nn.Module):
+        surrogate.to(device)
+    return surrogate
 
 
 def relative_shift(reference: Tensor, shifted: Tensor) -> Tensor:

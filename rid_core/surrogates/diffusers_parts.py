@@ -20,7 +20,7 @@ def _first_line(error: Exception) -> str:
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class DiffusersCheckpoint:
     """A diffusers checkpoint that is read part by part.
 
     Attributes:

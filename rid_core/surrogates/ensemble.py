@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rid_core.errors import RidError
-from rid_core.surrogates.base import Surrogate
+from rid_core.surrogates.base import Surrogate, moved
 
 MODES = ("mean", "worst", "random")
 
@@ -51,14 +51,9 @@ class Ensemble:
         """Work on ``device``; with ``offload`` the members stay where they are until used."""
         self.device = torch.device(device)
         if not self.offload:
-            for number in range(len(self)):
-                self._move(number, self.device)
+            for member in self.members:
+                moved(member, self.device)
         return self
-
-    def _move(self, number: int, device: torch.device) -> None:
-        member = self.members[number]
-        if isinstance(member, nn.Module):
-            member.to(device)
 
     @contextmanager
     def member(self, number: int) -> Iterator[Surrogate]:
@@ -66,11 +61,10 @@ class Ensemble:
         if not self.offload:
             yield self.members[number]
             return
-        self._move(number, self.device)
         try:
-            yield self.members[number]
+            yield moved(self.members[number], self.device)
         finally:
-            self._move(number, torch.device("cpu"))
+            moved(self.members[number], "cpu")
 
     def losses(
         self,

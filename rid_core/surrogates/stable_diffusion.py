@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rid_core.errors import RidError
 from rid_core.surrogates.base import precision_of
-from rid_core.surrogates.diffusers_parts import Checkpoint
+from rid_core.surrogates.diffusers_parts import DiffusersCheckpoint
 from rid_core.surrogates.families import Family, family_of
 from rid_core.surrogates.latent_diffusion import LatentDiffusion
 from rid_core.surrogates.schedule import Schedule
@@ -57,7 +57,7 @@ def load_stable_diffusion(
             prediction type that is not known.
     """
     precision = precision_of(dtype)
-    checkpoint = Checkpoint(str(path), local_files_only, revision, variant)
+    checkpoint = DiffusersCheckpoint(str(path), local_files_only, revision, variant)
     index = checkpoint.index()
     family = family_of(index["_class_name"], checkpoint.source)
     checkpoint.require(index, family.parts() if denoiser else ["vae"])
@@ -86,7 +86,7 @@ def load_stable_diffusion(
     return surrogate
 
 
-def class_of(checkpoint: Checkpoint, index: dict[str, Any], part: str) -> Any:
+def class_of(checkpoint: DiffusersCheckpoint, index: dict[str, Any], part: str) -> Any:
     """The class that the checkpoint names for a part, one of diffusers' or of ours."""
     import diffusers
 
@@ -102,7 +102,9 @@ def class_of(checkpoint: Checkpoint, index: dict[str, Any], part: str) -> Any:
     return found
 
 
-def _load_vae(checkpoint: Checkpoint, index: dict[str, Any], precision: torch.dtype) -> Any:
+def _load_vae(
+    checkpoint: DiffusersCheckpoint, index: dict[str, Any], precision: torch.dtype
+) -> Any:
     vae = checkpoint.load(
         "vae",
         class_of(checkpoint, index, "vae"),
@@ -115,7 +117,9 @@ def _load_vae(checkpoint: Checkpoint, index: dict[str, Any], precision: torch.dt
     return vae
 
 
-def _load_schedule(checkpoint: Checkpoint, index: dict[str, Any], family: Family) -> Schedule:
+def _load_schedule(
+    checkpoint: DiffusersCheckpoint, index: dict[str, Any], family: Family
+) -> Schedule:
     from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
 
     try:
@@ -131,7 +135,9 @@ def _load_schedule(checkpoint: Checkpoint, index: dict[str, Any], family: Family
         raise
 
 
-def _check_channels(checkpoint: Checkpoint, vae: Any, network: Any, family: Family) -> None:
+def _check_channels(
+    checkpoint: DiffusersCheckpoint, vae: Any, network: Any, family: Family
+) -> None:
     expected = vae.config.latent_channels * family.packed
     if network.config.in_channels != expected:
         raise RidError(
@@ -143,7 +149,7 @@ def _check_channels(checkpoint: Checkpoint, vae: Any, network: Any, family: Fami
 
 @torch.no_grad()
 def _embed(
-    checkpoint: Checkpoint,
+    checkpoint: DiffusersCheckpoint,
     index: dict[str, Any],
     family: Family,
     prompt: str,

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from rid_core.errors import RidError
 from rid_core.surrogates.base import precision_of
-from rid_core.surrogates.diffusers_parts import Checkpoint
+from rid_core.surrogates.diffusers_parts import DiffusersCheckpoint
 
 DISTILS = {
     "taesd": "the SD 1/2 autoencoder",
@@ -255,7 +255,7 @@ def open_decoder(path: str | Path) -> nn.Sequential:
 def _load_folder(source: str, name: str | None, local_files_only: bool) -> TinyAutoencoder:
     from diffusers import AutoencoderTiny
 
-    checkpoint = Checkpoint(source, local_files_only)
+    checkpoint = DiffusersCheckpoint(source, local_files_only)
     config = checkpoint.folder / "config.json" if checkpoint.folder else None
     if config is not None and (
         not config.is_file() or "AutoencoderTiny" not in config.read_text(errors="replace")

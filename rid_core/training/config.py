@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
-from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from rid_core.channel import STEPS
-from rid_core.errors import RidError
-from rid_core.training.settings import Section, TrainingConfig, check, read_toml
-from rid_core.training.terms import get_objective
+from rid_core.training.settings import ConfigSection, TrainingConfig, check, read_toml
+from rid_core.training.terms import ObjectiveSection, Weight, get_objective
 
 
-class DefenderSection(Section):
+class DefenderSection(ConfigSection):
     """Which network, and its bound."""
 
     preset: str = "rid-s"
@@ -27,7 +25,7 @@ class DefenderSection(Section):
     """Round protected photos to 8 bits in training, as saving does."""
 
 
-class DataSection(Section):
+class DataSection(ConfigSection):
     """Which portraits, and how crops are drawn from them."""
 
     folder: Path
@@ -42,14 +40,14 @@ class DataSection(Section):
     workers: int = Field(0, ge=0)
 
 
-class SurrogateSection(Section):
+class SurrogateSection(ConfigSection):
     """A frozen model to attack; further keys are that kind's settings."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     kind: str
 
 
-class EnsembleSection(Section):
+class EnsembleSection(ConfigSection):
     """How several surrogates count together."""
 
     mode: Literal["mean", "worst", "random"] = "mean"
@@ -58,91 +56,10 @@ class EnsembleSection(Section):
     """Keep one surrogate at a time on the device: memory of one, for a copy per step each."""
 
 
-Points = float | list[tuple[int, float]]
-
-
-def _points(weight: Points) -> list[tuple[int, float]]:
-    return weight if isinstance(weight, list) else [(0, weight)]
-
-
-def _weighs(weight: Points) -> Points:
-    steps = [step for step, _ in _points(weight)]
-    if not steps or sorted(set(steps)) != steps or steps[0] < 0:
-        raise ValueError("points [step, weight] must be in order of their steps")
-    if min(value for _, value in _points(weight)) < 0:
-        raise ValueError("must not be negative")
-    return weight
-
-
-Weight = Annotated[Points, AfterValidator(_weighs)]
-"""Of a term: a number, or points [step, weight] between which it runs straight."""
-
-
-def weight_at(weight: Weight, step: int) -> float:
-    """The weight at an optimiser step, counted from 0; constant before and after the points."""
-    steps, values = zip(*_points(weight), strict=True)
-    return float(np.interp(step, steps, values))
-
-
-def is_positive(weight: Weight) -> bool:
-    """Whether it is above zero at any step."""
-    return max(value for _, value in _points(weight)) > 0
-
-
-class ObjectiveSection(Section):
-    """A term of the loss; see :mod:`rid_core.training.terms`."""
-
-    kind: str
-    weight: Weight = 1.0
-    on: Annotated[list[str], Field(min_length=1)] | None = None
-    """Names of the surrogates it is for; by default all."""
-    teacher: str | None = None
-    """For distillation: a checkpoint or a bundled preset."""
-    pairs: Path | None = None
-    """For regression: a folder that ``rid-train pairs`` made."""
-    target: Path | None = None
-    """For targeted-latent: a picture; without one the latent is pulled to zero."""
-    floor: Annotated[float, Field(gt=0)] | None = None
-    """For log-shift: relative shift that is added before the logarithm, by default 0.01."""
-    timesteps: tuple[int, int] | None = None
-    """For adv-sds and denoising-loss: drawn from this range, the end not included."""
-
-    @field_validator("weight")
-    @classmethod
-    def _counts(cls, weight: Weight) -> Weight:
-        if not is_positive(weight):
-            raise ValueError("must be positive")
-        return weight
-
-    @model_validator(mode="after")
-    def _fits(self) -> ObjectiveSection:
-        try:
-            known = get_objective(self.kind)
-        except RidError as error:
-            raise ValueError(str(error)) from None
-        if self.on is not None and known.needs is None:
-            raise ValueError(f"{self.kind} looks at no surrogate and takes no on")
-        for key in ("teacher", "pairs", "target", "floor", "timesteps"):
-            given = getattr(self, key) is not None
-            if given and key not in known.settings:
-                raise ValueError(f"{self.kind} takes no {key}")
-            if not given and key in known.required:
-                raise ValueError(f"{self.kind} needs {_WHAT[key]}")
-        if self.timesteps is not None and not 0 <= self.timesteps[0] < self.timesteps[1]:
-            raise ValueError("timesteps must rise from 0 or more")
-        return self
-
-
-_WHAT = {
-    "teacher": "a teacher: a checkpoint or a bundled preset",
-    "pairs": "pairs: a folder that rid-train pairs made",
-}
-
-
 _REPLACED = ("dissimilarity", "periodicity", "cellularity", "bordering", "universality", "energy")
 
 
-class VisibilitySection(Section):
+class VisibilitySection(ConfigSection):
     """What it costs to see the perturbation; see :mod:`rid_core.visibility`."""
 
     jod: Weight = 1.0

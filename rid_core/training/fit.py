@@ -8,15 +8,15 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from rid_core.data import ShardedRange
+from rid_core.devices import enough_memory
 from rid_core.errors import RidError
-from rid_core.memory import enough_memory
 from rid_core.training.recipe import Losses
 from rid_core.training.run import State, learning_rate
 from rid_core.training.settings import OptimSection
@@ -25,6 +25,16 @@ Samples = Dataset[tuple[Tensor, ...]]
 """Endless: sample ``i`` is (what is learned from, [...]; ``i``; and what else belongs to it)."""
 
 Result = TypeVar("Result")
+
+
+class FitOptions(TypedDict, total=False):
+    """How :func:`fit` runs: ``restart`` begins anew even if the output holds a run, ``quiet`` shows
+    no progress bar, and after ``minutes`` it saves and writes what is there; the next call goes on.
+    """
+
+    restart: bool
+    quiet: bool
+    minutes: float | None
 
 
 class Task(ABC):
@@ -77,24 +87,14 @@ def accelerator_for(optim: OptimSection, output: Path) -> Any:
     )
 
 
-def fit(
-    task: Task,
-    accelerator: Any,
-    output: Path,
-    *,
-    restart: bool = False,
-    quiet: bool = False,
-    minutes: float | None = None,
-) -> Path:
-    """Train; continues a run that ``output`` already holds.
+def fit(task: Task, accelerator: Any, output: Path, **options: Unpack[FitOptions]) -> Path:
+    """Train; continues a run that ``output`` already holds, bit for bit.
 
     Args:
         task: what is trained.
         accelerator: of :func:`accelerator_for`.
         output: folder for the state, the log (JSON lines, TensorBoard), previews, the result.
-        restart: begin anew even if ``output`` holds a run.
-        quiet: no progress bar.
-        minutes: after so many, save and write what is there; the next call goes on.
+        options: see :class:`FitOptions`.
 
     Returns:
         What :meth:`Task.finish` wrote.
@@ -106,8 +106,9 @@ def fit(
     from tqdm.auto import tqdm
 
     state, config = task.state, task.state.config
+    minutes = options.get("minutes")
     task.to(accelerator.device)
-    if state.state_file.exists() and not restart:
+    if state.state_file.exists() and not options.get("restart"):
         state.resume()
     log = _JsonLog(output / "log.jsonl", state.step) if accelerator.is_main_process else None
 
@@ -122,7 +123,7 @@ def fit(
         total=config.optim.steps,
         initial=state.step,
         unit="step",
-        disable=quiet or not accelerator.is_local_main_process,
+        disable=options.get("quiet", False) or not accelerator.is_local_main_process,
     )
     meter, pace = _Meter(accelerator), _Pace(state.step)
     deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes

@@ -4,51 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from rid_core.data import CropDataset, list_portraits
+from rid_core.data import CropDataset, list_portraits, to_pixels
+from rid_core.defenders import Defender
 from rid_core.files import replacing
 from rid_core.training.config import TrainConfig
-from rid_core.training.fit import Task, accelerator_for, fit, on_first
+from rid_core.training.fit import FitOptions, Task, accelerator_for, fit, on_first
 from rid_core.training.pairs import PairedCropDataset, PairStore
 from rid_core.training.recipe import Batch, Losses, Recipe
-from rid_core.training.run import Run
+from rid_core.training.run import DefenderState
 
 
-def train(
-    config: TrainConfig,
-    output: Path,
-    *,
-    restart: bool = False,
-    quiet: bool = False,
-    minutes: float | None = None,
-) -> Path:
-    """Train a defender; continues a run that ``output`` already holds.
+def train(config: TrainConfig, output: Path, **options: Unpack[FitOptions]) -> Path:
+    """Train a defender by :func:`~rid_core.training.fit.fit`.
 
     Started by ``accelerate launch`` or ``torchrun`` it is one of several processes, which share
     the samples; only the first one logs and saves.
-
-    Args:
-        config: the run.
-        output: folder for the state, the log (JSON lines, TensorBoard), previews, the checkpoint.
-        restart: begin anew even if ``output`` holds a run.
-        quiet: no progress bar.
-        minutes: after so many, save and write what is there; the next call goes on.
 
     Returns:
         Path of the trained checkpoint, with averaged weights.
 
     Raises:
-        RidError: unfit data or surrogate, a state of another configuration, too little memory, or
-            a loss that is not finite (the last good state stays).
+        RidError: unfit data or surrogate, or what :func:`~rid_core.training.fit.fit` raises.
     """
     accelerator = accelerator_for(config.optim, output)
     dataset = on_first(accelerator, lambda: _dataset(config))
     task = DefenderTask(config, output, dataset, accelerator.num_processes)
-    return fit(task, accelerator, output, restart=restart, quiet=quiet, minutes=minutes)
+    return fit(task, accelerator, output, **options)
 
 
 class DefenderTask(Task):
@@ -66,13 +53,13 @@ class DefenderTask(Task):
         'or give the surrogates dtype = "bfloat16" and gradient_checkpointing = true; the state of '
         "the last save is kept"
     )
-    state: Run
+    state: DefenderState
 
     def __init__(
         self, config: TrainConfig, output: Path, dataset: CropDataset, processes: int
     ) -> None:
         self.recipe = Recipe(config)
-        self.state = Run(config, output, processes)
+        self.state = DefenderState(config, output, processes)
         self.samples = self.dataset = dataset
         self.workers = config.data.workers
         self._device = torch.device("cpu")
@@ -90,8 +77,8 @@ class DefenderTask(Task):
     def preview(self, batch: Sequence[Tensor], path: Path) -> dict[str, float]:
         """A row each of the originals, the protected and the amplified perturbations."""
         image = Batch(*batch).to(self._device).image
-        unit = self.state.averaged()(image)
-        draw([image, self.recipe.budget.apply(image, unit), unit / 2 + 0.5], path)
+        unit = self.state.averaged(Defender)(image)
+        write_rows([image, self.recipe.budget.apply(image, unit), unit / 2 + 0.5], path)
         return {}
 
     def finish(self) -> Path:
@@ -107,12 +94,11 @@ class DefenderTask(Task):
         return self.state.checkpoint
 
 
-def draw(rows: Sequence[Tensor], path: Path) -> None:
+def write_rows(rows: Sequence[Tensor], path: Path) -> None:
     """Write rows of images, [B, 3, H, W] in [0, 1] each, as one picture."""
     sheet = torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
-    array = (sheet.permute(1, 2, 0) * 255).round().clamp(0, 255).byte().cpu().numpy()
     with replacing(path) as fresh:
-        Image.fromarray(array).save(fresh)
+        Image.fromarray(to_pixels(sheet[None])[0]).save(fresh)
 
 
 def _dataset(config: TrainConfig) -> CropDataset:

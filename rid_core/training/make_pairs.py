@@ -13,11 +13,11 @@ import torch
 from rid_core.attacks import protect
 from rid_core.attacks.registry import check_members, settings_of
 from rid_core.budget import Budget
-from rid_core.data import list_portraits, to_tensor
+from rid_core.data import centre_square, list_portraits, to_tensor
+from rid_core.devices import enough_memory
 from rid_core.errors import RidError
-from rid_core.memory import enough_memory
 from rid_core.surrogates import Ensemble
-from rid_core.training.pairs import PairHeader, PairStore, digest, pair_view
+from rid_core.training.pairs import PairHeader, PairStore, digest
 
 _INDEX_EVERY = 16
 _log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class PairJob:
         limit: at most so many photos, spread evenly over the folder.
         shard: which part of the photos, from 0.
         shards: into how many parts they are divided.
-        seed: of all chance, together with each photo's content.
+        seed: of everything random, together with each photo's content.
     """
 
     method: str
@@ -137,7 +137,7 @@ def _make(
     job: PairJob, ensemble: Ensemble, store: PairStore, photos: list[tuple[str, str, Path]]
 ) -> None:
     """Protect and store one batch."""
-    views = [to_tensor(pair_view(path, job.size)) for _, _, path in photos]
+    views = [to_tensor(centre_square(path, job.size)) for _, _, path in photos]
     image = torch.stack(views).to(ensemble.device, memory_format=torch.channels_last)
     seeds = [(int(content[:12], 16) + job.seed) % 2**48 for _, content, _ in photos]
     with enough_memory(

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from rid_core.data import CropDataset, load_rgb, to_tensor
+from rid_core.data import CropDataset, centre_square, to_tensor
 from rid_core.errors import RidError
 from rid_core.files import write_bytes, write_text
 
@@ -67,13 +67,6 @@ def decode_unit(image: Image.Image) -> Tensor:
     """What :func:`encode_unit` stored, as an opened image -> [3, H, W] in [-1, 1]."""
     levels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).float()
     return ((levels - 128) / _STEPS).clamp(-1, 1)
-
-
-def pair_view(path: Path, size: int) -> Image.Image:
-    """The centre ``size`` x ``size`` of a photo whose short side was scaled to ``size``."""
-    image = load_rgb(path, size)
-    left, top = (image.width - size) // 2, (image.height - size) // 2
-    return image.crop((left, top, left + size, top + size))
 
 
 def digest(data: bytes) -> str:
@@ -170,7 +163,7 @@ class PairStore:
             data, image = b"", None
         size = self.header.size
         if image is None or digest(data) != entry.sha256 or image.size != (size, size):
-            raise RidError(f"{path}: missing or damaged; run rid-train pairs again to mend it")
+            raise RidError(f"{path}: missing or damaged; run rid-train pairs again to make it anew")
         return image
 
     def check(self, levels: int, crop: int) -> None:
@@ -229,6 +222,6 @@ class PairedCropDataset(CropDataset):
         if name is None:
             image, number = super().__getitem__(index)
             return image, number, torch.zeros_like(image), torch.tensor(0.0)
-        view = pair_view(path, self.store.header.size)
+        view = centre_square(path, self.store.header.size)
         crops = self._window(rng, view, self.store.read_image(name))
         return to_tensor(crops[0]), torch.tensor(index), decode_unit(crops[1]), torch.tensor(1.0)

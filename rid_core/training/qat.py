@@ -13,6 +13,7 @@ import dataclasses
 import datetime
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -28,12 +29,12 @@ from rid_core.quantization.grids import Grids, calibrate, window
 from rid_core.quantization.rounding import Rounding
 from rid_core.quantization.views import draw_tones, spread
 from rid_core.training.config import DataSection
-from rid_core.training.fit import Task, accelerator_for, fit, on_first
+from rid_core.training.fit import FitOptions, Task, accelerator_for, fit, on_first
 from rid_core.training.recipe import Losses
 from rid_core.training.run import State, command_line
 from rid_core.training.settings import (
+    ConfigSection,
     OptimSection,
-    Section,
     TrainingConfig,
     check,
     override,
@@ -44,7 +45,7 @@ _SIDE = 256
 """Short side of calibration photos, in pixels."""
 
 
-class QuantizationSection(Section):
+class QuantizationSection(ConfigSection):
     """How the int8 form is played."""
 
     every: int = Field(25, ge=1)
@@ -111,35 +112,20 @@ def load_qat_config(
     return check(QatConfig, {**raw, "teacher": teacher}, str(config or "--set"))
 
 
-def fine_tune(
-    config: QatConfig,
-    output: Path,
-    *,
-    restart: bool = False,
-    quiet: bool = False,
-    minutes: float | None = None,
-) -> Path:
-    """Fine-tune; continues a run that ``output`` already holds, bit for bit.
-
-    Args:
-        config: the run.
-        output: folder for the state, the log and the checkpoint.
-        restart: begin anew even if ``output`` holds a run.
-        quiet: no progress bar.
-        minutes: after so many, save and write what is there; the next call goes on.
+def fine_tune(config: QatConfig, output: Path, **options: Unpack[FitOptions]) -> Path:
+    """Fine-tune by :func:`~rid_core.training.fit.fit`.
 
     Returns:
         Path of the checkpoint, with averaged weights.
 
     Raises:
-        RidError: unfit data or teacher, a state of another configuration, too little memory, or a
-            loss that is not finite (the last good state stays).
+        RidError: unfit data or teacher, or what :func:`~rid_core.training.fit.fit` raises.
     """
     accelerator = accelerator_for(config.optim, output)
     data = config.data
     paths = on_first(accelerator, lambda: list_portraits(data.folder, data.exclude, data.repeat))
     task = QatTask(config, output, paths, accelerator.num_processes)
-    return fit(task, accelerator, output, restart=restart, quiet=quiet, minutes=minutes)
+    return fit(task, accelerator, output, **options)
 
 
 class QatTask(Task):
@@ -179,7 +165,7 @@ class QatTask(Task):
     def to(self, device: torch.device) -> None:
         """Move the teacher."""
         self._device = device
-        # In training, codes of places are drawn anew at every pass: it has to draw the same.
+        # In training, positional encodings are drawn anew at every pass: it has to draw the same.
         self._teacher.to(device).train()
 
     def losses(self, network: torch.nn.Module, batch: Sequence[Tensor], step: int) -> Losses:
@@ -221,9 +207,7 @@ class QatTask(Task):
     @torch.no_grad()
     def figures(self) -> dict[str, float]:
         """SQNR in dB on the calibration photos: of the int8 form, and of the network itself."""
-        network = self.state.average.module
-        assert isinstance(network, Defender)
-        network.eval()
+        network = self.state.averaged(Defender)
         self._teacher.eval()
         grids = self._calibrated(network)
         sums = np.zeros(3)
@@ -243,8 +227,7 @@ class QatTask(Task):
 
     def finish(self) -> Path:
         """Write the checkpoint; its card says what was done to it."""
-        network = self.state.average.module
-        assert isinstance(network, Defender)
+        network = self.state.averaged(Defender)
         figures = {name: round(value, 2) for name, value in self.figures().items()}
         # What was measured of the teacher's weights was not measured of these.
         done = {"steps": self.state.step, "teacher": self.card.figures, **figures}
@@ -276,7 +259,6 @@ def _in_other_light(image: Tensor, seed: int) -> Tensor:
 
 
 def _drawn(network: torch.nn.Module, image: Tensor, seed: int) -> Tensor:
-    """A forward pass whose chance follows the sample, as in every other pass over it."""
-    torch.manual_seed(seed)
-    unit: Tensor = network(image)
+    """A forward pass whose randomness follows the sample, as in every other pass over it."""
+    unit: Tensor = network(image, torch.Generator().manual_seed(seed))
     return unit

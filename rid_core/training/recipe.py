@@ -16,15 +16,18 @@ from rid_core.budget import Budget
 from rid_core.channel import pass_through, round_to_levels, sample_step
 from rid_core.errors import RidError
 from rid_core.surrogates import Ensemble, load_surrogate
-from rid_core.training.config import (
+from rid_core.training.config import TrainConfig, VisibilitySection
+from rid_core.training.terms import (
+    Inputs,
+    MemberTerm,
     ObjectiveSection,
-    TrainConfig,
-    VisibilitySection,
+    UnitTerm,
     Weight,
+    check_surrogate,
+    get_objective,
     is_positive,
     weight_at,
 )
-from rid_core.training.terms import MemberTerm, Scene, UnitTerm, check_surrogate, get_objective
 
 if TYPE_CHECKING:
     from rid_core.surrogates.ensemble import MemberLoss
@@ -39,7 +42,7 @@ class Batch:
 
     Attributes:
         image: [B, 3, H, W] in [0, 1].
-        index: [B], numbers of the samples; all chance follows them.
+        index: [B], numbers of the samples; everything random follows them.
         target: stored perturbations, [B, 3, H, W] in [-1, 1], or None without regression.
         paired: which samples have one, [B] of 0 and 1.
     """
@@ -70,7 +73,7 @@ class Recipe:
             config.ensemble.mode,
             config.ensemble.offload,
         )
-        self._visibility = _prices(config.visibility)
+        self._visibility = _visibility_terms(config.visibility)
         self._sections = dict(zip(_names(config.objective), config.objective, strict=True))
         self._on_members: dict[str, MemberTerm] = {}
         self._on_units: dict[str, UnitTerm] = {}
@@ -110,24 +113,26 @@ class Recipe:
             step: optimiser steps done, for the schedules of the weights.
         """
         image, index = batch.image, batch.index
-        # Chance inside the network follows the samples as well: a resumed run draws the same.
-        torch.manual_seed(int(self._rng(4, int(index[0])).integers(2**31)))
-        unit = defender(image)
+        # What is random inside the network follows the samples too: a resumed run draws the same.
+        generator = torch.Generator().manual_seed(int(self._rng(4, int(index[0])).integers(2**31)))
+        unit = defender(image, generator)
         protected = self.budget.apply(image, unit)
         if self.config.defender.rounding:
             protected = round_to_levels(protected, self._dither(image, index))
         clean_view, protected_view = self._through_channel(image, protected, index)
-        scene = Scene(image, unit, clean_view, self._noise_rng, index, batch.target, batch.paired)
+        inputs = Inputs(image, unit, clean_view, self._noise_rng, index, batch.target, batch.paired)
 
         # A term whose weight is 0 for now is not computed.
         weights = {name: weight_at(s.weight, step) for name, s in self._sections.items()}
         weights = {name: weight for name, weight in weights.items() if weight > 0}
         functions: dict[str, MemberLoss] = {
-            name: partial(term, scene) for name, term in self._on_members.items() if name in weights
+            name: partial(term, inputs)
+            for name, term in self._on_members.items()
+            if name in weights
         }
         drawn = int(self._rng(6, int(index[0])).integers(2**31))
         values = self.surrogates.losses(protected_view, functions, drawn, self._members)
-        values |= {n: term(scene) for n, term in self._on_units.items() if n in weights}
+        values |= {n: term(inputs) for n, term in self._on_units.items() if n in weights}
         terms: Losses = {name: values[name].mean() for name in weights}
         total = image.new_zeros(())
         for name, value in terms.items():
@@ -140,7 +145,7 @@ class Recipe:
         return {"total": total, **terms}
 
     def _rng(self, purpose: int, number: int) -> np.random.Generator:
-        """Chance that depends on the seed and the sample alone."""
+        """Random numbers that depend on the seed and the sample alone."""
         return np.random.default_rng([self.config.optim.seed, purpose, number])
 
     def _noise_rng(self, member: int, number: int) -> np.random.Generator:
@@ -164,18 +169,18 @@ class Recipe:
         return clean_view.detach(), protected_view
 
 
-Price = Callable[[Tensor, Tensor], Tensor]
+VisibilityTerm = Callable[[Tensor, Tensor], Tensor]
 """(clean, protected), [B, 3, H, W] in [0, 1] -> what seeing the difference costs, [B]."""
 
 
-def _prices(section: VisibilitySection) -> dict[str, tuple[Weight, Price]]:
-    """Weight and measure of each price that is ever asked for, by its name in the config."""
+def _visibility_terms(section: VisibilitySection) -> dict[str, tuple[Weight, VisibilityTerm]]:
+    """Weight and measure of each term that is ever asked for, by its name in the config."""
 
-    def jod(pixels_per_degree: float) -> Price:
+    def jod(pixels_per_degree: float) -> VisibilityTerm:
         quality = visibility.JOD(pixels_per_degree)
         return lambda clean, protected: 10 - quality(clean, protected)
 
-    makers: dict[str, Callable[[], Price]] = {
+    makers: dict[str, Callable[[], VisibilityTerm]] = {
         "jod": lambda: jod(visibility.PIXELS_PER_DEGREE),
         "jod_enlarged": lambda: jod(visibility.ENLARGED),
         "ssimulacra2": lambda: lambda *pair: 1 - visibility.ssimulacra2(*pair) / 100,

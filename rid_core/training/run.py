@@ -9,7 +9,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from rid_core.checkpoint import ModelCard, save_checkpoint
 from rid_core.defenders import Defender
+from rid_core.devices import seeded
 from rid_core.errors import RidError
 from rid_core.files import replacing
 from rid_core.training.config import TrainConfig
@@ -36,6 +37,8 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
     progress = (step - optim.warmup) / max(1, optim.steps - optim.warmup)
     return optim.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
+
+Network = TypeVar("Network", bound=nn.Module)
 
 MultiAverage = Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]
 """(averages, changed in place; current values; how many were averaged so far)."""
@@ -81,6 +84,12 @@ class State:
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=config.optim.lr, weight_decay=config.optim.weight_decay
         )
+
+    def averaged(self, kind: type[Network]) -> Network:
+        """The network with averaged weights, for use."""
+        module = self.average.module.eval()
+        assert isinstance(module, kind)
+        return module
 
     @property
     def state_file(self) -> Path:
@@ -147,7 +156,7 @@ class State:
         return completed
 
 
-class Run(State):
+class DefenderState(State):
     """A defender in training.
 
     Args:
@@ -159,15 +168,9 @@ class Run(State):
     config: TrainConfig
 
     def __init__(self, config: TrainConfig, output: Path, processes: int = 1) -> None:
-        torch.manual_seed(config.optim.seed)
-        defender, self._overrides = initial_defender(config.defender)
+        with seeded(config.optim.seed):
+            defender, self._overrides = initial_defender(config.defender)
         super().__init__(defender, config, output, processes)
-
-    def averaged(self) -> Defender:
-        """The network with averaged weights, for use."""
-        module = self.average.module
-        assert isinstance(module, Defender)
-        return module
 
     @property
     def checkpoint(self) -> Path:
@@ -192,7 +195,7 @@ class Run(State):
             figures={"training": {"steps": self.step}},
             created=datetime.date.today().isoformat(),
         )
-        save_checkpoint(self.checkpoint, self.averaged(), card)
+        save_checkpoint(self.checkpoint, self.averaged(Defender), card)
 
 
 def command_line() -> str:

@@ -12,13 +12,13 @@ from rid_core.assignments import read_assignments
 from rid_core.errors import RidError, did_you_mean
 
 
-class Section(BaseModel):
+class ConfigSection(BaseModel):
     """A section of a configuration: no unknown keys, never changed once read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class OptimSection(Section):
+class OptimSection(ConfigSection):
     """AdamW with a linear warm-up; exponential moving average of the weights."""
 
     steps: int = Field(3000, ge=1)
@@ -40,7 +40,7 @@ class OptimSection(Section):
     """Train through ``torch.compile``: minutes of start-up, then faster steps on a GPU."""
 
 
-class LogSection(Section):
+class LogSection(ConfigSection):
     """How often to speak and to save, in steps."""
 
     every: int = Field(10, ge=1)
@@ -48,7 +48,7 @@ class LogSection(Section):
     preview_every: int = Field(250, ge=1)
 
 
-class TrainingConfig(Section):
+class TrainingConfig(ConfigSection):
     """What every run has."""
 
     optim: OptimSection = OptimSection()  # type: ignore[call-arg]

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from rid_core.attacks import list_methods, protect
-from rid_core.attacks.chance import Chance
 from rid_core.attacks.pgd import pgd
 from rid_core.attacks.registry import settings_of
+from rid_core.attacks.streams import RandomStreams
 from rid_core.budget import Budget
 from rid_core.errors import RidError
 from rid_core.surrogates import DiffusionSurrogate, Ensemble, load_surrogate, relative_shift
@@ -118,7 +118,7 @@ def test_the_training_loss_rises(name: str, models: Ensemble, portrait: Tensor) 
             assert isinstance(member, DiffusionSurrogate)
             with torch.no_grad():
                 latent = member.encode(Budget(16).apply(portrait, change)).expand(64, -1, -1, -1)
-                noise, t = Chance(range(64)).noise(latent, 0, member.timesteps)
+                noise, t = RandomStreams(range(64)).noise(latent, 0, member.timesteps)
                 total += member.denoising_loss(latent, noise, t).mean().item()
         return total
 

@@ -500,7 +500,7 @@ def test_find_what_is_bundled(tmp_path, monkeypatch):
     (tmp_path / "work" / "rid-n").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "work")
     assert find_checkpoint("rid-n") == bundled_checkpoint("rid-n")
-    with pytest.raises(RidError, match=r"\(there are: rid-n\)"):
+    with pytest.raises(RidError, match=r"\(there are: rid-b, rid-n\)"):
         find_checkpoint("rid-s")
 
 

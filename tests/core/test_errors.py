@@ -30,4 +30,4 @@ def test_one_printable_line(text: str, shown: str | None) -> None:
 
 def test_a_missing_extra_says_what_to_install() -> None:
     error = MissingExtraError("tensorflow", "tensorflow")
-    assert "pip install 'rid-defender[tensorflow]'" in str(error)
+    assert "pip install -e '.[tensorflow]'" in str(error)

@@ -7,12 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from rid_core.assignments import read_assignments, split_assignment
 from rid_core.errors import RidError, did_you_mean
-from rid_eval.statistics import ratio_interval
 
 
 def test_the_nearest_name_is_offered_or_all_of_them() -> None:
@@ -62,18 +60,6 @@ def test_suppression_needs_no_streams() -> None:
         "sys.exit(7)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 7
-
-
-def test_the_interval_of_a_ratio_holds_it_and_narrows() -> None:
-    rng = np.random.default_rng(1)
-    below = rng.uniform(1, 2, 400)
-    above = below * rng.uniform(0.4, 0.6, 400)
-    low, high = ratio_interval(above, below)
-    assert low < above.mean() / below.mean() < high
-    few = ratio_interval(above[:20], below[:20])
-    assert few[1] - few[0] > 2 * (high - low)
-    # The same images are drawn for both: what is a constant share of each image has no spread.
-    assert ratio_interval(below / 4, below) == pytest.approx((0.25, 0.25))
 
 
 def test_each_of_several_processes_computes_in_one_thread() -> None:

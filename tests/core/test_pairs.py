@@ -17,7 +17,7 @@ from PIL import Image
 from rid_core.checkpoint import ModelCard, load_checkpoint, save_checkpoint
 from rid_core.cli.common import parse_shard
 from rid_core.cli.train import group
-from rid_core.data import list_portraits, to_tensor
+from rid_core.data import centre_square, list_portraits, to_tensor
 from rid_core.defenders import create_defender
 from rid_core.errors import RidError
 from rid_core.surrogates import Ensemble, load_surrogate
@@ -30,7 +30,6 @@ from rid_core.training.pairs import (
     PairStore,
     decode_unit,
     encode_unit,
-    pair_view,
 )
 
 UNPRICED = {"jod": 0.0, "jod_enlarged": 0.0, "ssimulacra2": 0.0, "colour": 0.0}
@@ -73,7 +72,7 @@ def test_pairs_hold_what_the_method_makes_of_the_view(
     from rid_core.attacks import protect
     from rid_core.budget import Budget
 
-    view = to_tensor(pair_view(portraits / "0003.jpg", 64))[None]
+    view = to_tensor(centre_square(portraits / "0003.jpg", 64))[None]
     seed = int(made.entries["0003.jpg"].photo[:12], 16)
     unit = protect("pgd", view, ensemble, Budget(16), [seed], steps=4)
     assert (made.read("0003.jpg") - unit[0]).abs().max() <= 0.5 / 127 + 1e-6
@@ -209,7 +208,7 @@ def test_crops_and_perturbations_stay_together(made: PairStore, portraits: Path)
             assert target.abs().max() == 0
             continue
         with_pair += 1
-        view = to_tensor(pair_view(path, 64))
+        view = to_tensor(centre_square(path, 64))
         places = [
             (top, left, flip)
             for top in range(17)
@@ -246,7 +245,7 @@ def test_a_defender_learns_from_pairs_without_any_surrogate(
     # A perturbation that can be read off the photo, and off no other: bright down, dark up.
     store = PairStore(tmp_path / "pairs", PairHeader("by-hand", {}, 16, 64, ["model"]))
     for path in list_portraits(portraits, [])[:4]:
-        view = to_tensor(pair_view(path, 64))
+        view = to_tensor(centre_square(path, 64))
         store.add(path.name, "", 2 * (view.mean() - view))
     store.write_index("index.json", list(store.entries))
     objective = [{"kind": "regression", "pairs": str(store.folder)}]
@@ -330,5 +329,5 @@ def test_a_defender_can_be_the_method(portraits: Path, tmp_path: Path) -> None:
             "--set", f"checkpoint={tmp_path / 'teacher.safetensors'}", "--limit", 1)  # fmt: skip
     (name,) = (store := PairStore.open(tmp_path / "pairs")).entries
     with torch.no_grad():
-        expected = teacher(to_tensor(pair_view(portraits / name, 64))[None])[0]
+        expected = teacher(to_tensor(centre_square(portraits / name, 64))[None])[0]
     assert (store.read(name) - expected).abs().max() <= 0.5 / 127 + 1e-5

@@ -12,7 +12,6 @@ import pytest
 from photo_files import FACE, chunk, png
 from PIL import Image, ImageOps
 
-from rid_core.attacks import methods
 from rid_core.data import list_portraits, load_rgb
 from rid_core.errors import RidError
 from rid_core.image import decode
@@ -71,7 +70,6 @@ def test_training_and_evaluation_load_what_is_protected(every_kind):
         np.testing.assert_array_equal(np.asarray(load_rgb(path)), pixels, err_msg=name)
         as_tensor = np.moveaxis(pixels, 2, 0)[None] / np.float32(255)
         np.testing.assert_array_equal(terms.read_target(path).numpy(), as_tensor)
-        np.testing.assert_array_equal(methods._read(str(path)).numpy(), as_tensor)
 
 
 def test_the_pixels_are_the_right_ones(every_kind):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
-from rid_core import protect
+from rid_core import protection as protect
 from rid_core.budget import Budget, verify
 from rid_core.errors import RidError
 from rid_core.image import io as photo
@@ -315,7 +315,7 @@ def peak():
 with open("/proc/self/clear_refs", "w") as handle:
     handle.write("5")  # the peak starts over from here
 before = peak()
-from rid_core.protect import protect_file
+from rid_core.protection import protect_file
 from rid_core.runtimes import load_runtime
 runtime = load_runtime(sys.argv[1])
 outcome = protect_file(sys.argv[2], sys.argv[3], runtime, strip_gps=True)

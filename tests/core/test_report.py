@@ -1,4 +1,4 @@
-"""Reports: pages that stand alone, Markdown that says the same, tables and progress in terminals."""
+"""Reports: pages that stand alone, Markdown that says the same, terminal tables, progress."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TABLE = Table(
     ["network", Column("median", "ms", ".2f"), Column("how", words=True)],
     [
         ["rid-s|x", 8.914, "measured"],
-        ["rid-<n>", None, "a sentence that takes two lines of a page"],
+        ["rid-<n>", None, "a sentence that may take two lines"],
     ],
     "A note.",
 )
@@ -167,7 +167,7 @@ def test_markdown_says_the_same_with_images_beside(report: Report, tmp_path: Pat
         "| network | median, ms | how |",
         "| :-- | --: | :-- |",
         r"| rid-s\|x | 8.91 | measured |",
-        "| rid-&lt;n> | – | a sentence that takes two lines of a page |",
+        "| rid-&lt;n> | – | a sentence that may take two lines |",
         "2. two",
         "### Inner",
     ):
@@ -268,7 +268,7 @@ def test_a_terminal_table_in_a_pipe_is_plain() -> None:
         "Speed of <all> & more",
         "network  median, ms  how",
         "rid-s|x        8.91  measured",
-        "rid-<n>           –  a sentence that takes two lines of a page",
+        "rid-<n>           –  a sentence that may take two lines",
         "A note.",
     ]
     pairs = Table("", ["", Column("", words=True)], [["file", "a [b] c"], ["size", "x" * 300]])

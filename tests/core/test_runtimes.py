@@ -178,7 +178,7 @@ def test_altered_file(tmp_path: Path) -> None:
 def test_missing_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = onnx_file(tmp_path / "m.onnx")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'rid-defender\[export\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install -e '\.\[export\]'"):
         load_runtime(path)
 
 

@@ -455,7 +455,7 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.shared
 def test_taef2_comes_back_through_its_decoder(shared: Path) -> None:
     from rid_core.surrogates.tiny_autoencoder import open_decoder
-    from rid_core.training.surrogates.latents import psnr
+    from rid_core.visibility import psnr
 
     image = Image.open(shared / "data/portraits/0450.jpg").resize((64, 64))
     pixels = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)[None] / 255

@@ -14,7 +14,7 @@ import torch
 from rid_core import objectives
 from rid_core.checkpoint import load_checkpoint
 from rid_core.data import CropDataset, ShardedRange, list_portraits, load_rgb, to_tensor
-from rid_core.defenders import create_defender
+from rid_core.defenders import Defender, create_defender
 from rid_core.errors import RidError
 from rid_core.training import loop
 from rid_core.training.config import TrainConfig, load_config, parse_config
@@ -75,15 +75,15 @@ def test_a_resumed_run_continues_bit_for_bit(
     raw: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = _train(raw, tmp_path / "whole")
-    original = loop.Run.save
+    original = loop.DefenderState.save
 
-    def save_then_die(run: loop.Run) -> None:
+    def save_then_die(run: loop.DefenderState) -> None:
         original(run)
         if run.step == 2:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop.Run, "save", save_then_die)
+        patch.setattr(loop.DefenderState, "save", save_then_die)
         with pytest.raises(KeyboardInterrupt):
             _train(raw, tmp_path / "parts")
     parts = _train(raw, tmp_path / "parts")
@@ -200,10 +200,10 @@ def test_training_starts_from_the_mean_of_checkpoints(
 ) -> None:
     files = [_train(raw, tmp_path / str(lr), steps=15, lr=lr) for lr in (2e-3, 5e-3)]
     defender = {**raw["defender"], "init": [str(path) for path in files]}  # type: ignore[dict-item]
-    run = loop.Run(parse_config({**raw, "defender": defender}), tmp_path / "mean")
+    run = loop.DefenderState(parse_config({**raw, "defender": defender}), tmp_path / "mean")
     one, other = (load_checkpoint(path)[0].state_dict() for path in files)
     assert not torch.equal(one["to_image.conv.weight"], other["to_image.conv.weight"])
-    for name, value in run.averaged().state_dict().items():
+    for name, value in run.averaged(Defender).state_dict().items():
         torch.testing.assert_close(value, (one[name] + other[name]) / 2)
     wider = {**raw["defender"], "overrides": {"width": 16, "detail_width": 4}}  # type: ignore[dict-item]
     odd = _train({**raw, "defender": wider}, tmp_path / "wider", steps=1)
@@ -213,7 +213,7 @@ def test_training_starts_from_the_mean_of_checkpoints(
     assert load_checkpoint(again)[1].config == wider["overrides"]
     mixed = {**defender, "init": [str(files[0]), str(odd)]}
     with pytest.raises(RidError, match=r"is built otherwise than .*; they have no mean"):
-        loop.Run(parse_config({**raw, "defender": mixed}), tmp_path / "odd")
+        loop.DefenderState(parse_config({**raw, "defender": mixed}), tmp_path / "odd")
     with pytest.raises(RidError, match=r"defender\.init"):
         parse_config({**raw, "defender": {**defender, "init": []}})
 

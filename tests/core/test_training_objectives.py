@@ -16,10 +16,10 @@ from rid_core.defenders import create_defender
 from rid_core.errors import RidError
 from rid_core.surrogates import Ensemble, load_surrogate
 from rid_core.training import loop
-from rid_core.training.config import load_config, parse_config, weight_at
+from rid_core.training.config import load_config, parse_config
 from rid_core.training.make_pairs import PairJob, make_pairs
 from rid_core.training.recipe import Batch, Recipe
-from rid_core.training.terms import list_objectives
+from rid_core.training.terms import list_objectives, weight_at
 
 ROOT = Path(__file__).resolve().parents[2]
 Checkpoint = Callable[[str], Path]
@@ -106,7 +106,21 @@ def test_the_total_is_the_weighted_sum_and_a_term_without_weight_is_not_computed
     assert late["total"] == pytest.approx(expected, rel=1e-4)
 
 
-def test_prices_on_visibility_follow_their_points(raw: dict[str, object]) -> None:
+def test_a_step_neither_changes_torchs_own_random_state_nor_depends_on_it(
+    raw: dict[str, object],
+) -> None:
+    raw["visibility"] = UNPRICED
+    recipe, network = Recipe(parse_config(raw)), _defender().train()
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        found.append(recipe.losses(network, _batch())["total"].item())
+        assert torch.equal(torch.get_rng_state(), before)
+    assert found[0] == found[1]
+
+
+def test_terms_of_visibility_follow_their_points(raw: dict[str, object]) -> None:
     raw["objective"] = [{"kind": "log-shift"}]
     raw["visibility"] = {**UNPRICED, "ssimulacra2": [[0, 3.0], [10, 1.0]]}
     for step, weight in ((0, 3.0), (5, 2.0), (50, 1.0)):

@@ -11,7 +11,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from rid_core import protect
+from rid_core import protection as protect
 from rid_core.budget import Budget
 from rid_core.checkpoint import ModelCard, load_checkpoint, save_checkpoint, weights_digest
 from rid_core.defenders import create_defender
@@ -20,7 +20,7 @@ from rid_core.runtimes import load_runtime
 from rid_core.surrogates import load_surrogate
 from rid_eval import large_photos
 from rid_eval.cli import group
-from rid_eval.large_photos import View, default_views, load_photo, measure
+from rid_eval.large_photos import AttackerView, default_views, load_photo, measure
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_large_photo_is_taken_as_it_is(astronaut: np.ndarray, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("view", default_views((256, 384)), ids=lambda view: view.name)
-def test_a_view_is_the_middle_of_the_photo(view: View, photo: np.ndarray) -> None:
+def test_a_view_is_the_middle_of_the_photo(view: AttackerView, photo: np.ndarray) -> None:
     found = view.of(large_photos.CHANNELS[view.channel](photo))
     assert found.shape == (1, 3, view.size, view.size)
     side = round(1536 * view.crop)
@@ -96,7 +96,7 @@ def test_predicting_at_the_attackers_scale_keeps_more_than_at_full_size(
     photo: np.ndarray, tiny_encoder_file: Path
 ) -> None:
     encoder = load_surrogate("tiny-autoencoder", path=tiny_encoder_file)
-    views = [View(512), View(512, channel="messenger")]
+    views = [AttackerView(512), AttackerView(512, channel="messenger")]
     effects = measure([photo], Stripes(), Budget(8), views, [encoder], sides=(512, 768))["tiny"]
     assert list(effects) == ["512, bilinear", "512, bilinear, messenger"]
     for row in effects.values():
@@ -146,7 +146,7 @@ def test_the_command_writes_the_effects(
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        (["--pattern", "zz*"], "no photo matches"),
+        (["--pattern", "zz*"], "no portrait matches"),
         (["--view", "100"], "multiples of"),
         (["--side", "100"], "cannot predict at a short side of 100"),
     ],

@@ -11,16 +11,19 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
+import rid_eval
 from rid_core.budget import Budget
 from rid_core.errors import RidError
-from rid_eval import look
+from rid_eval import appearance as look
 from rid_eval.cli import group
-from rid_eval.shift import load_images, random_signs
+from rid_eval.latent_shift import random_signs
+from rid_eval.photos import PhotoFolder
+from rid_eval.results import as_json
 
 
 @pytest.fixture
 def image(portraits: Path) -> torch.Tensor:
-    return next(iter(load_images(portraits, "0000.jpg", 256).values()))
+    return next(iter(PhotoFolder(portraits, "0000.jpg").load(256).values()))
 
 
 def test_a_louder_change_is_worse_by_every_measure(image: torch.Tensor) -> None:
@@ -71,6 +74,10 @@ def test_the_command_prints_writes_and_draws(portraits: Path, tmp_path: Path) ->
     assert list(raw["rows"]) == ["random", "rid-n"]
     assert raw["rows"]["rid-n"]["phone_jod"] is None
     assert f"{raw['rows']['rid-n']['mean']['jod']:.2f}" in done.output
+    found = rid_eval.look(
+        ["rid-n"], rid_eval.PhotoFolder(portraits, "000[01].jpg"), size=192, large=0
+    )
+    assert as_json(found)["rows"] == raw["rows"]
     sheet = np.array(Image.open(tmp_path / "a.png"))
     assert sheet.shape == (2 * 320, 3 * 160, 3)  # original, random signs, rid-n
 

@@ -10,10 +10,17 @@ import numpy as np
 import pytest
 import torch
 
+from rid_core.data import to_batch
 from rid_core.errors import RidError
 from rid_core.surrogates import load_surrogate
+from rid_core.visibility import psnr
 from rid_eval import lpips, metrics
-from rid_eval.statistics import bootstrap, bootstrap_mean, bootstrap_ratio
+from rid_eval.statistics import (
+    bootstrap_difference,
+    bootstrap_mean,
+    bootstrap_ratio,
+    ratio_over_images,
+)
 
 
 def _direction(*values: float) -> np.ndarray:
@@ -47,8 +54,9 @@ def test_psnr_agrees_with_scikit_image(astronaut: np.ndarray) -> None:
     clean = astronaut[:128, 128:256]
     changed = np.clip(clean + rng.integers(-8, 9, clean.shape), 0, 255).astype(np.uint8)
     expected = reference.peak_signal_noise_ratio(clean, changed)
-    assert metrics.psnr(clean, changed) == pytest.approx(expected)
-    assert metrics.psnr(clean, clean) == 100
+    pair = to_batch(clean[None]), to_batch(changed[None])
+    assert psnr(*pair).item() == pytest.approx(expected, rel=1e-5)
+    assert psnr(pair[0], pair[0]).item() == 100
 
 
 def test_jod_is_the_mean_over_photos_and_falls_with_what_is_seen(astronaut: np.ndarray) -> None:
@@ -161,7 +169,7 @@ def test_the_interval_covers_the_mean_about_as_often_as_it_says() -> None:
     hits = 0
     for _ in range(200):
         people = {str(n): [value] for n, value in enumerate(rng.standard_normal(20))}
-        interval = bootstrap_mean(people, draws=300)
+        interval = bootstrap_mean(people)
         hits += interval.low <= 0 <= interval.high
     assert 170 <= hits <= 200
 
@@ -183,5 +191,16 @@ def test_what_was_not_measured_is_left_out() -> None:
     assert alone.value == 0.25
     assert math.isnan(alone.low)
     assert str(alone) == "0.250"
-    both = bootstrap([{"a": [1.0], "b": [2.0]}, {"b": [3.0]}], lambda means: means[0] - means[1])
-    assert both.value == -1
+    assert bootstrap_difference({"a": [1.0], "b": [2.0]}, {"b": [3.0]}).value == -1
+
+
+def test_the_interval_of_a_ratio_over_images_holds_it_and_narrows() -> None:
+    rng = np.random.default_rng(1)
+    below = rng.uniform(1, 2, 400)
+    above = below * rng.uniform(0.4, 0.6, 400)
+    many, few = ratio_over_images(above, below), ratio_over_images(above[:20], below[:20])
+    assert many.low < above.mean() / below.mean() < many.high
+    assert few.high - few.low > 2 * (many.high - many.low)
+    # The same images are drawn for both: what is a constant share of each image has no spread.
+    same = ratio_over_images(below / 4, below)
+    assert (same.low, same.high) == pytest.approx((0.25, 0.25))

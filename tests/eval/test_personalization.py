@@ -18,6 +18,7 @@ from PIL import Image
 from rid_core.attacks.registry import settings_of
 from rid_core.budget import Budget
 from rid_core.checkpoint import find_checkpoint
+from rid_core.data import to_batch, to_pixels
 from rid_core.defenders import Defender
 from rid_core.errors import MissingExtraError, RidError
 from rid_core.surrogates import Ensemble, load_surrogate
@@ -30,10 +31,9 @@ from rid_eval.personalization.noise import random_phase, random_signs
 from rid_eval.personalization.protections import (
     Protections,
     open_defenders,
-    to_photos,
-    to_tensor,
 )
 from rid_eval.personalization.records import (
+    PhotoFigures,
     Record,
     claim,
     read_record,
@@ -41,9 +41,14 @@ from rid_eval.personalization.records import (
     write_record,
 )
 from rid_eval.personalization.settings import AttackSettings, change, preset
-from rid_eval.personalization.slow import Opponent, open_transfer, slow_methods
-from rid_eval.personalization.subjects import Subject, Target, targets
-from rid_eval.personalization.summary import effect_kept, gate, summarize
+from rid_eval.personalization.slow import (
+    AttackedSurrogates,
+    ModelIdentity,
+    open_transfer,
+    slow_methods,
+)
+from rid_eval.personalization.subjects import AttackTarget, Subject, targets
+from rid_eval.personalization.summary import check_attack, effect_kept, summarize
 
 CPU = torch.device("cpu")
 SMALL: dict[str, Any] = {
@@ -94,7 +99,7 @@ def test_an_attack_learns_the_photos_and_leaves_the_model_alone(
 ) -> None:
     settings = _settings(method, token_lr=0.3, prior=0.0, text_encoder=False, steps=60)
     before = _weights(model.unet), _weights(model.text_encoder), len(model.tokenizer)
-    encoded = model.encode(to_tensor(photos))
+    encoded = model.encode(to_batch(photos))
     tuned = attack.personalize(model, encoded, settings, seed=3)
     own = attack.personalize(model, encoded, dataclasses.replace(settings, steps=1, lr=0.0,
                                                                  token_lr=0.0), seed=3)  # fmt: skip
@@ -108,7 +113,7 @@ def test_an_attack_learns_the_photos_and_leaves_the_model_alone(
 
 def test_the_same_seed_is_the_same_attack(model: AttackedModel, photos: np.ndarray) -> None:
     settings = _settings("lora", steps=4)
-    encoded = model.encode(to_tensor(photos))
+    encoded = model.encode(to_batch(photos))
 
     def drawn(seed: int) -> torch.Tensor:
         tuned = attack.personalize(model, encoded, settings, seed)
@@ -122,8 +127,8 @@ def test_the_same_seed_is_the_same_attack(model: AttackedModel, photos: np.ndarr
 
 
 def test_the_prior_keeps_the_class(model: AttackedModel, photos: np.ndarray) -> None:
-    encoded = model.encode(to_tensor(photos))
-    prior = model.encode(to_tensor(255 - photos))
+    encoded = model.encode(to_batch(photos))
+    prior = model.encode(to_batch(255 - photos))
     settings = _settings("dreambooth", prior=1.0, steps=3)
     with_prior = attack.personalize(model, encoded, settings, 0, prior)
     without = attack.personalize(model, encoded, dataclasses.replace(settings, prior=0.0), 0, prior)
@@ -134,7 +139,7 @@ def test_the_prior_keeps_the_class(model: AttackedModel, photos: np.ndarray) -> 
 def test_a_linear_schedule_begins_at_the_same_rate_and_falls(
     model: AttackedModel, photos: np.ndarray
 ) -> None:
-    encoded = model.encode(to_tensor(photos))
+    encoded = model.encode(to_batch(photos))
     settings = _settings("dreambooth", steps=3, prior=0.0, text_encoder=False)
 
     def attacked(scheduler: str, steps: int) -> attack.Personalized:
@@ -147,7 +152,7 @@ def test_a_linear_schedule_begins_at_the_same_rate_and_falls(
 
 
 def test_a_text_encoder_learns_only_when_asked_to(model: AttackedModel, photos: np.ndarray) -> None:
-    encoded = model.encode(to_tensor(photos))
+    encoded = model.encode(to_batch(photos))
     own = attack.untuned(model, _settings("dreambooth"))
     for method in ("dreambooth", "lora"):
         settings = _settings(method, text_encoder=True, steps=2, token=0, prior=0.0)
@@ -174,7 +179,7 @@ def test_a_new_word_has_rows_of_its_own() -> None:
 def test_more_new_words_than_a_prompt_holds(model: AttackedModel, photos: np.ndarray) -> None:
     settings = dataclasses.replace(_settings("textual-inversion"), token=7)
     with pytest.raises(RidError, match=r"10 tokens where the model takes 8; lower token"):
-        attack.personalize(model, model.encode(to_tensor(photos)), settings, 0)
+        attack.personalize(model, model.encode(to_batch(photos)), settings, 0)
 
 
 def test_samples_are_those_of_the_pipeline(model: AttackedModel) -> None:
@@ -202,8 +207,8 @@ def test_photos_are_encoded_as_the_surrogate_sees_them(
     model: AttackedModel, photos: np.ndarray, diffusers_checkpoint: Callable[[str], Path]
 ) -> None:
     surrogate = load_surrogate("stable-diffusion", path=diffusers_checkpoint("sd-v"))
-    encoded = model.encode(to_tensor(photos))
-    assert torch.allclose(encoded.mean, surrogate.encode(to_tensor(photos)), atol=1e-5)
+    encoded = model.encode(to_batch(photos))
+    assert torch.allclose(encoded.mean, surrogate.encode(to_batch(photos)), atol=1e-5)
     drawn = encoded.draw(torch.tensor([1]), torch.Generator().manual_seed(0))
     assert not torch.equal(drawn[0], encoded.mean[1])
     assert (encoded.deviation > 0).all()
@@ -261,7 +266,7 @@ def test_another_model_has_another_digest(diffusers_checkpoint: Callable[[str], 
 def test_divergence_is_said_in_a_line(model: AttackedModel, photos: np.ndarray) -> None:
     settings = _settings("dreambooth", lr=1e9, prior=0.0)
     with pytest.raises(RidError, match="lower lr"):
-        attack.personalize(model, model.encode(to_tensor(photos)), settings, 0)
+        attack.personalize(model, model.encode(to_batch(photos)), settings, 0)
 
 
 def test_noise_of_the_same_spectrum_and_values(astronaut: np.ndarray) -> None:
@@ -298,12 +303,12 @@ METHODS = {"aspl": {**settings_of("aspl"), "rounds": 2},
            "photoguard": {**settings_of("photoguard"), "steps": 2}}  # fmt: skip
 
 
-def _opponent(checkpoint: Path) -> Opponent:
+def _opponent(checkpoint: Path) -> AttackedSurrogates:
     surrogate = load_surrogate("stable-diffusion", path=checkpoint)
-    return Opponent.of([(surrogate, {"name": "sd"})], CPU)
+    return AttackedSurrogates.of([(surrogate, ModelIdentity("sd"))], CPU)
 
 
-def _protections(path: Path, opponent: Opponent, **changes: Any) -> Protections:
+def _protections(path: Path, opponent: AttackedSurrogates, **changes: Any) -> Protections:
     methods, _ = slow_methods(METHODS, opponent, [], CPU)
     return Protections(**{
         "budget": Budget(8), "defenders": {"mine": _Pattern()}, "methods": methods, "cache": path,
@@ -311,8 +316,8 @@ def _protections(path: Path, opponent: Opponent, **changes: Any) -> Protections:
     })  # fmt: skip
 
 
-def _target(photos: np.ndarray, person: str = "00", number: int = 0) -> Target:
-    return Target(person, number, photos, ["a.jpg"] * len(photos), np.array([1.0, 0.0]), 0.9)
+def _target(photos: np.ndarray, person: str = "00", number: int = 0) -> AttackTarget:
+    return AttackTarget(person, number, photos, ["a.jpg"] * len(photos), np.array([1.0, 0.0]), 0.9)
 
 
 def test_every_protection_keeps_the_bound_and_is_made_once(
@@ -332,10 +337,10 @@ def test_every_protection_keeps_the_bound_and_is_made_once(
     def none() -> Ensemble:
         raise AssertionError("made a second time")
 
-    again = _protections(tmp_path, Opponent(opponent.models, none))
+    again = _protections(tmp_path, AttackedSurrogates(opponent.models, none))
     assert np.array_equal(again.apply("aspl", target), made["aspl"])
     assert again.budget_of("signs", target) == protections.budget_of("signs", target)
-    other = _protections(tmp_path, Opponent([{"name": "another"}], none))
+    other = _protections(tmp_path, AttackedSurrogates([ModelIdentity("another")], none))
     with pytest.raises(AssertionError, match="second time"):
         other.apply("aspl", target)
 
@@ -351,7 +356,8 @@ def test_signs_and_slow_methods_get_the_look_of_the_first_defender(
 ) -> None:
     methods, _ = slow_methods({"photoguard": METHODS["photoguard"]},
                               _opponent(diffusers_checkpoint("sd")), [], CPU)  # fmt: skip
-    protections = _protections(tmp_path, Opponent([], lambda: Ensemble([])), methods=methods,
+    nothing = AttackedSurrogates([], lambda: Ensemble([]))
+    protections = _protections(tmp_path, nothing, methods=methods,
                                defenders={"mine": _Pattern(0.2)}, budget=Budget(8),
                                equal_look=True, signs_bound=True)  # fmt: skip
     assert protections.labels == ["clean", "mine", "photoguard", "photoguard-look", "signs",
@@ -370,8 +376,8 @@ def test_signs_and_slow_methods_get_the_look_of_the_first_defender(
     assert 0.05 < protections.budget_of("photoguard-look", target).strength < 1
     assert protections.budget_of("photoguard", target).strength == 1
     described = protections.describe("photoguard-look")
-    assert described["look_of"] == protections.describe("mine")
-    assert described["attacked"] == [{"name": "sd"}]
+    assert described.look_of == protections.describe("mine")
+    assert described.attacked == [ModelIdentity("sd")]
 
 
 def _signs(photos: np.ndarray, level: int) -> np.ndarray:
@@ -382,12 +388,12 @@ def _signs(photos: np.ndarray, level: int) -> np.ndarray:
 def test_signs_change_a_level_where_the_defender_is_not_seen_at_all(
     faces: np.ndarray, tmp_path: Path
 ) -> None:
-    unseen = _protections(tmp_path, Opponent([], lambda: Ensemble([])), methods={},
+    unseen = _protections(tmp_path, AttackedSurrogates([], lambda: Ensemble([])), methods={},
                           defenders={"mine": _Pattern(0.01)}, budget=Budget(4))  # fmt: skip
     target = _target(faces)
     assert np.array_equal(unseen.apply("mine", target), faces)
     assert np.abs(unseen.apply("signs", target).astype(int) - faces).max() == 1
-    assert unseen.describe("signs")["levels"] == 8  # what the defender may use does not bound them
+    assert unseen.describe("signs").levels == 8  # what the defender may use does not bound them
     assert round(8 * unseen.budget_of("signs", target).strength) == 1
 
 
@@ -400,9 +406,10 @@ def test_slow_methods_attack_other_surrogates_where_they_can(
     shutil.copy(tiny_encoder_files[0], taesd / "encoder.safetensors")
     paths = [str(taesd), str(tiny_encoder_files[1])]
     encoders = open_transfer(paths, "a photo of a face")
-    assert encoders[0][1].items() >= {"name": "taesd", "distils": "the SD 1/2 autoencoder"}.items()
-    assert encoders[1][1].keys() == {"name", "digest"}
-    assert encoders[0][1]["digest"] != encoders[1][1]["digest"]
+    one, other = encoders[0][1], encoders[1][1]
+    assert (one.name, one.distils) == ("taesd", "the SD 1/2 autoencoder")
+    assert (other.distils, other.prompt) == (None, None)
+    assert one.digest != other.digest
     own = _opponent(diffusers_checkpoint("sd"))
     methods, left_out = slow_methods(METHODS, own, encoders, CPU)
     assert list(methods) == ["aspl", "photoguard", "photoguard-transfer"]
@@ -410,8 +417,8 @@ def test_slow_methods_attack_other_surrogates_where_they_can(
     assert "aspl-transfer is left out" in left_out[0]
     assert "names none (taesd, member-1)" in left_out[0]
     protections = _protections(tmp_path, own, methods=methods)
-    attacked = protections.describe("photoguard-transfer")["attacked"]
-    assert [model["name"] for model in attacked] == ["taesd", "member-1"]
+    attacked = protections.describe("photoguard-transfer").attacked
+    assert [model.name for model in attacked] == ["taesd", "member-1"]
     target = _target(photos[:1])
     assert not np.array_equal(protections.apply("photoguard-transfer", target),
                               protections.apply("photoguard", target))  # fmt: skip
@@ -419,15 +426,15 @@ def test_slow_methods_attack_other_surrogates_where_they_can(
     mixed = open_transfer([*paths, str(diffusers_checkpoint("sd-other"))], "a photo of a face")
     methods, left_out = slow_methods(METHODS, own, mixed, CPU)
     assert not left_out
-    names = {label: [model["name"] for model in slow.opponent.models]
+    names = {label: [model.name for model in slow.attacked.models]
              for label, slow in methods.items()}  # fmt: skip
     assert names["aspl-transfer"] == ["sd-other"]
     assert names["photoguard-transfer"] == ["taesd", "member-1", "sd-other"]
-    assert mixed[2][1]["prompt"] == "a photo of a face"
+    assert mixed[2][1].prompt == "a photo of a face"
 
 
 def test_conditions_that_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:
-    nothing = Opponent([], lambda: Ensemble([]))
+    nothing = AttackedSurrogates([], lambda: Ensemble([]))
     with pytest.raises(RidError, match="two conditions are called 'signs'"):
         _protections(tmp_path, nothing, defenders={"mine": _Pattern(), "signs": _Pattern()})
     with pytest.raises(RidError, match="needs a --defender"):
@@ -447,7 +454,9 @@ def test_of_a_mixed_set_only_a_share_is_protected(
         assert np.array_equal(mixed[:count], protected[:count])
         assert np.array_equal(mixed[count:], target.photos[count:])
         described = protections.describe(label)
-        assert described == {**protections.describe("mine"), "share": int(label[-2:])}
+        whole = protections.describe("mine")
+        assert described == dataclasses.replace(whole, share=int(label[-2:]))
+        assert described.plain() == {**whole.plain(), "share": int(label[-2:])}
     shutil.copy(find_checkpoint("rid-n"), tmp_path / "rid-n@50.safetensors")
     with pytest.raises(RidError, match="rename the file, @ stands for shares of photos"):
         open_defenders((str(tmp_path / "rid-n@50.safetensors"),), None)
@@ -479,7 +488,7 @@ def test_too_few_photos_are_named_with_what_was_left_out() -> None:
 
 def _record(key: str, label: str, *cosines: float | None) -> Record:
     vectors = [None if c is None else np.array([c, (1 - c**2) ** 0.5]) for c in cosines]
-    return Record(key, label, vectors, {"psnr": 31.0} if label != "clean" else {})
+    return Record(key, label, vectors, PhotoFigures(psnr=31.0 if label != "clean" else None))
 
 
 def test_an_attack_that_does_not_find_the_person_is_broken(photos: np.ndarray) -> None:
@@ -487,16 +496,16 @@ def test_an_attack_that_does_not_find_the_person_is_broken(photos: np.ndarray) -
     before = _record("untuned", "untuned", 0.1, 0.2)
 
     def verdict(*means: float) -> Any:
-        return gate([(t, _record(t.key, "clean", m, m), before)
+        return check_attack([(t, _record(t.key, "clean", m, m), before)
                      for t, m in zip(people, means, strict=True)], threshold=0.4)  # fmt: skip
 
     assert verdict(0.6, 0.5, 0.7).works
     assert not verdict(0.6, 0.39, 0.3).works  # above the threshold for one of three
     few_faces = [(t, _record(t.key, "clean", 0.7, None), before) for t in people]
-    assert not gate(few_faces, 0.4).works  # one sample of two has no face: 0.35
+    assert not check_attack(few_faces, 0.4).works  # one sample of two has no face: 0.35
     close = [(t, _record(t.key, "clean", 0.5), _record("u", "untuned", 0.45)) for t in people]
-    assert not gate(close, 0.4).works  # the model drew such people before
-    assert "difference" in gate(close, 0.4).reason
+    assert not check_attack(close, 0.4).works  # the model drew such people before
+    assert "difference" in check_attack(close, 0.4).reason
 
 
 def test_falls_and_ratios(photos: np.ndarray) -> None:
@@ -511,24 +520,24 @@ def test_falls_and_ratios(photos: np.ndarray) -> None:
 
     references = np.random.default_rng(0).standard_normal((20, 2))
     found = summarize(people, list(ism), find, 0.5, references, ["mine"])
-    falls = {label: found["conditions"][label]["fall"] for label in ("mine", "aspl", "signs")}
-    assert falls["mine"]["zero"]["value"] == pytest.approx(0.6)
-    assert falls["mine"]["found"]["value"] == pytest.approx(0.4)
-    assert falls["signs"]["zero"]["value"] == pytest.approx(0.1)
-    ratios = {ratio["to"]: ratio for ratio in found["ratios"]}
-    assert [r["of"] for r in found["ratios"]] == ["mine", "mine", "mine@50"]
-    assert ratios["mine"]["zero"]["value"] == pytest.approx(0.25)  # of the effect is left
-    assert ratios["aspl"]["zero"]["value"] == pytest.approx(1.5)
-    assert ratios["aspl"]["target"] == 0.8
-    assert ratios["signs"]["zero"]["value"] == pytest.approx(6)
-    assert ratios["signs"]["target"] == 6
-    assert len(found["rows"]) == 12
-    assert found["conditions"]["mine"]["means"]["fdfr"]["value"] == 0.5
-    assert "few" in found["conditions"]["aspl"]["distance"]["warning"]
+    falls = {label: found.conditions[label].fall for label in ("mine", "aspl", "signs")}
+    assert falls["mine"].zero.value == pytest.approx(0.6)
+    assert falls["mine"].found.value == pytest.approx(0.4)
+    assert falls["signs"].zero.value == pytest.approx(0.1)
+    ratios = {ratio.to: ratio for ratio in found.ratios}
+    assert [r.of for r in found.ratios] == ["mine", "mine", "mine@50"]
+    assert ratios["mine"].zero.value == pytest.approx(0.25)  # of the effect is left
+    assert ratios["aspl"].zero.value == pytest.approx(1.5)
+    assert ratios["aspl"].target == 0.8
+    assert ratios["signs"].zero.value == pytest.approx(6)
+    assert ratios["signs"].target == 6
+    assert len(found.rows) == 12
+    assert found.conditions["mine"].means.fdfr.value == 0.5
+    assert "few" in found.conditions["aspl"].distance.warning
     half = {key: _record(*key, *[None if v is None else 0.8 - (0.8 - v) / 2 for v in ism[key[1]]])
             for key in records}  # fmt: skip
     kept = effect_kept(people, list(ism), lambda k, c: half.get((k, c)), find, 0.5)
-    assert kept["aspl"]["zero"]["value"] == pytest.approx(0.5)
+    assert kept["aspl"].zero.value == pytest.approx(0.5)
 
 
 def test_a_record_comes_back_and_a_damaged_one_is_none(tmp_path: Path) -> None:
@@ -567,7 +576,7 @@ def _study(
     model: AttackedModel, photos: np.ndarray, checkpoint: Path, output: Path, **changes: Any
 ) -> study.Study:
     surrogate = load_surrogate("stable-diffusion", path=checkpoint)
-    nothing = Opponent([], lambda: Ensemble([surrogate]))
+    nothing = AttackedSurrogates([], lambda: Ensemble([surrogate]))
     protections = _protections(output / "protected", nothing, methods={})
     people = [_target(photos, "00"), _target(photos[::-1].copy(), "01")]
     settings = _settings("dreambooth", steps=2)
@@ -584,10 +593,10 @@ def test_an_interrupted_study_goes_on_and_shards_share_it(
     tmp_path: Path,
 ) -> None:  # fmt: skip
     checkpoint = diffusers_checkpoint("sd-v")
-    done: list[str] = []
+    done: list[tuple[int, int]] = []
 
-    def interrupt(text: str) -> None:
-        done.append(text)
+    def interrupt(number: int, total: int) -> None:
+        done.append((number, total))
         if len(done) == 3:
             raise KeyboardInterrupt
 
@@ -595,28 +604,29 @@ def test_an_interrupted_study_goes_on_and_shards_share_it(
     assert len(begun.left()) == 8
     with pytest.raises(KeyboardInterrupt):
         begun.run(interrupt)
-    assert done == ["00-0 clean", "01-0 clean", "00-0 mine"]
+    assert done == [(1, 8), (2, 8), (3, 8)]
+    finished = [(t.key, label) for t in begun.targets for label in ("clean", "mine", "signs")
+                if begun.record(t.key, label)]  # fmt: skip
+    assert finished == [("00-0", "clean"), ("00-0", "mine"), ("01-0", "clean")]
     again = _study(model, photos, checkpoint, tmp_path)
     assert len(again.left()) == 5
     assert again.run(interrupt, start=False).attacks == 2  # judges what is there
     assert len(again.left()) == 5
     for number in (1, 0):
         part = _study(model, photos, checkpoint, tmp_path, shard=(number, 2))
-        assert part.run(done.append).works
+        assert part.run(lambda *numbers: done.append(numbers)).works
     assert len(done) == 8
-    assert len(set(done)) == 8
     merged = _study(model, photos, checkpoint, tmp_path)
     assert merged.left() == []
-    assert merged.run(done.append).works
+    assert merged.run(lambda *numbers: done.append(numbers)).works
     assert len(done) == 8
     record = merged.record("01-0", "mine")
     assert record is not None
-    assert set(record.photos) >= {"jod", "strength", "levels", "psnr", "latent_shift",
-                                  "denoising_rise"}  # fmt: skip
-    assert record.photos["levels"] == 8
+    assert [name for name, value in vars(record.photos).items() if value is None] == ["lpips"]
+    assert record.photos.levels == 8
     signs = merged.record("01-0", "signs")
     assert signs is not None
-    assert signs.photos["levels"] == pytest.approx(8 * signs.photos["strength"])
+    assert signs.photos.levels == pytest.approx(8 * signs.photos.strength)
     with Image.open(tmp_path / "study" / "sheets" / "01-0.png") as sheet:
         assert sheet.height == 5 * (model.side + 8)
 
@@ -651,7 +661,7 @@ def test_what_the_channel_does_is_done_to_clean_photos_too(
     for label in ("clean", "mine"):
         assert not np.array_equal(made.published(label, made.targets[0]), photos)
     assert not np.array_equal(made.published("mine", made.targets[0]), plain)
-    assert np.array_equal(to_photos(to_tensor(photos)), photos)
+    assert np.array_equal(to_pixels(to_batch(photos)), photos)
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,17 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+import rid_eval
 from rid_core.budget import Budget
 from rid_core.checkpoint import ModelCard, load_checkpoint, save_checkpoint
 from rid_core.defenders import create_defender
 from rid_core.errors import RidError
 from rid_core.surrogates import load_surrogate
-from rid_eval import shift
+from rid_eval import latent_shift as shift
+from rid_eval.appearance import mean_jod
 from rid_eval.cli import group
-from rid_eval.look import mean_jod
+from rid_eval.photos import PhotoFolder
+from rid_eval.results import as_json
 
 FACE_LDM = Path(__file__).resolve().parents[2] / "weights" / "face-ldm"
 
@@ -32,10 +35,10 @@ def checkpoint(tmp_path: Path) -> Path:
 def test_no_change_is_no_shift_and_random_signs_are_the_bound(
     portraits: Path, tiny_encoder_file: Path
 ) -> None:
-    images = list(shift.load_images(portraits, "000[0-2].jpg", 96).values())
+    images = list(PhotoFolder(portraits, "000[0-2].jpg").load(96).values())
     assert [tuple(image.shape) for image in images] == [(1, 3, 96, 96)] * 3
     surrogate = load_surrogate("tiny-autoencoder", path=tiny_encoder_file)
-    protections = {"nothing": torch.zeros_like, "random": shift.random_signs}
+    protections = {"nothing": torch.zeros_like}
     found = shift.measure(protections, images, [surrogate], Budget(8))
     nothing, signs = found["nothing"], found["random"]
     assert (nothing.psnr, nothing.strength) == (100, 1)
@@ -49,7 +52,7 @@ def test_no_change_is_no_shift_and_random_signs_are_the_bound(
 def test_at_equal_look_random_signs_have_an_effect_of_one_and_less_strength(
     portraits: Path, tiny_encoder_file: Path
 ) -> None:
-    images = list(shift.load_images(portraits, "000[01].jpg", 128).values())
+    images = list(PhotoFolder(portraits, "000[01].jpg").load(128).values())
     surrogate = load_surrogate("tiny-autoencoder", path=tiny_encoder_file)
 
     def low(image: torch.Tensor) -> torch.Tensor:
@@ -64,16 +67,15 @@ def test_at_equal_look_random_signs_have_an_effect_of_one_and_less_strength(
         seen = mean_jod(images, units, Budget(8), rows[label].strength)
         assert seen == pytest.approx(9.8, abs=0.02)
     assert rows["low"].strength < rows["random"].strength < 1
-    effect = shift.effect(rows["random"], rows["random"])
-    assert all(times == 1 for times in effect["tiny"].values())
+    assert all(times == 1 for times in rows["random"].effect["tiny"].values())
     expected = (
         rows["low"].shift_at_look["tiny"]["half"] / rows["random"].shift_at_look["tiny"]["half"]
     )
-    assert shift.effect(rows["low"], rows["random"])["tiny"]["half"] == expected
+    assert rows["low"].effect["tiny"]["half"] == expected
 
 
 def test_a_faint_protection_is_not_scaled_up(portraits: Path, tiny_encoder_file: Path) -> None:
-    images = list(shift.load_images(portraits, "0000.jpg", 96).values())
+    images = list(PhotoFolder(portraits, "0000.jpg").load(96).values())
     surrogate = load_surrogate("tiny-autoencoder", path=tiny_encoder_file)
     protections = {"random": shift.random_signs, "faint": lambda x: shift.random_signs(x) / 8}
     rows = shift.measure(protections, images, [surrogate], Budget(8))
@@ -102,8 +104,14 @@ def test_the_command_prints_writes_and_updates_the_card(
     report = json.loads((tmp_path / "shift.json").read_text())
     assert list(report["rows"]) == ["random", "pgd-3", "mine"]
     assert report["images"]["count"] == 2
-    assert "portraits" not in str(tmp_path) or str(portraits) not in json.dumps(report)
+    assert str(portraits) not in json.dumps({k: v for k, v in report.items() if k != "made"})
     assert "pgd-3" in done.output
+    # As a function it measures the same.
+    found = rid_eval.shift(
+        [str(checkpoint)], rid_eval.PhotoFolder(portraits, "000[01].jpg"), [tiny_encoder_file],
+        size=64, against=["pgd"], settings=["pgd.steps=3"],
+    )  # fmt: skip
+    assert as_json(found)["rows"] == report["rows"]
     defender, card = load_checkpoint(checkpoint)
     (figures,) = card.figures.values()
     assert figures["jod"] == report["rows"]["mine"]["jod"]

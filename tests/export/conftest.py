@@ -118,7 +118,6 @@ def small_images() -> Any:
 def small_tflite(small_checkpoint: Path, small_images: Any) -> Any:
     """(graph, bytes of the float model with its layers named, grids) of the tiny defender."""
     import litert_torch
-    from rid_export.backends.litert.flatbuffer import Graph, read_model, write_model
 
     from rid_core.checkpoint import load_checkpoint
     from rid_core.quantization.grids import calibrate

@@ -53,9 +53,7 @@ def call(*arguments: str | Path, before: str = "", **options: Any) -> str:
 )
 def test_missing_converter(target: str, package: str, tmp_path: Path) -> None:
     line = call("--target", target, "-o", tmp_path / "dist", before=HIDE.format(package))
-    assert line == (
-        f"{package} is not installed; it comes with: pip install 'rid-defender[export]'"
-    )
+    assert line == (f"{package} is not installed; it comes with: pip install -e '.[export]'")
     assert not (tmp_path / "dist").exists()
 
 
@@ -68,7 +66,7 @@ def test_missing_runtime(command: str, small_file: Path, small_checkpoint: Path)
     }
     line = call(command, *arguments[command], before=HIDE.format("onnxruntime"))
     assert "onnxruntime is not installed" in line
-    assert "pip install 'rid-defender[export]'" in line
+    assert "pip install -e '.[export]'" in line
 
 
 # -- resolution -----------------------------------------------------------------------------------

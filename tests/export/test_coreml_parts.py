@@ -15,11 +15,11 @@ from rid_export.backends.coreml.activations import Scale, block_of, layers, quan
 from rid_export.backends.coreml.weights import linear_weights, palette, palettized_weights
 
 from rid_core.errors import RidError
+from rid_core.fidelity import compare
 from rid_export.backends.coreml.quantize import quantize_coreml
 from rid_export.backends.coreml.runner import MilRunner, layer_names, nodes
 from rid_export.calibration import CalibrationData
 from rid_export.graph import ExportGraph, LevelsGraph, _gelu, to_program
-from rid_core.fidelity import compare
 from rid_export.registry import get_target
 from rid_export.spec import ExportSpec
 

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow  # converts the tiny network
 
 INSTALLED = importlib.util.find_spec("tensorflow") is not None
 NEEDS_TENSORFLOW = pytest.mark.skipif(
-    not INSTALLED, reason="TensorFlow is not installed: pip install 'rid-defender[tensorflow]'"
+    not INSTALLED, reason="TensorFlow is not installed: pip install -e '.[tensorflow]'"
 )
 
 
@@ -107,8 +107,8 @@ def test_the_gate_does_without_and_says_so(file: Path, absent: None) -> None:
     target = get_target("tflite")
     assert [runner.name.split()[0] for runner in target.runners(file)] == ["LiteRT"] * 2
     (line,) = (line for line in target.remarks(file) if "TensorFlow" in line)
-    assert line.endswith("not installed: pip install 'rid-defender[tensorflow]'")
-    with pytest.raises(MissingExtraError, match=r"rid-defender\[tensorflow\]"):
+    assert line.endswith("not installed: pip install -e '.[tensorflow]'")
+    with pytest.raises(MissingExtraError, match=r"'\.\[tensorflow\]'"):
         TensorFlowRuntime(file)
 
 

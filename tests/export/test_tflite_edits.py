@@ -13,7 +13,7 @@ import pytest
 from rid_core.errors import RidError
 from rid_core.runtimes.litert import open_model
 from rid_export.backends.litert import edits
-from rid_export.backends.litert.graph import Graph, read_model, write_model
+from rid_export.backends.litert.graph import Graph, name_layers, read_model, write_model
 from rid_export.quantization import images_of
 
 pytestmark = pytest.mark.slow  # converts the tiny network

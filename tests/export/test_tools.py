@@ -312,7 +312,7 @@ def test_what_the_gate_can_do_without(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor_module, "_version", lambda name: None)
     tensorflow, coreml = doctor_module.options()
     assert tensorflow.missing == "tensorflow is not installed"
-    assert tensorflow.remedy == "pip install 'rid-defender[tensorflow]'"
+    assert tensorflow.remedy == "pip install -e '.[tensorflow]'"
     assert (coreml.missing is None) == (sys.platform == "darwin")
     monkeypatch.setattr(doctor_module, "_version", lambda name: "2.21.0")
     assert doctor_module.options()[0].missing is None

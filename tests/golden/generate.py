@@ -21,7 +21,7 @@ import numpy as np
 from rid_core.budget import Budget
 from rid_core.checkpoint import bundled_checkpoint, weights_digest
 from rid_core.image import tiling
-from rid_core.protect import protect_photo, working_perturbation
+from rid_core.protection import protect_photo, working_perturbation
 
 HERE = Path(__file__).parent
 SCHEMA = 1

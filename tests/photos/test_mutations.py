@@ -14,7 +14,7 @@ from standin import Checkerboard
 
 from rid_core.errors import RidError
 from rid_core.image import io as photo
-from rid_core.protect import protect_file
+from rid_core.protection import protect_file
 
 MUTANTS = {"jpg": 3000, "png": 3000, "webp": 1500, "heic": 1500, "avif": 500, "tif": 500}
 """How many of each: 10,000 together."""

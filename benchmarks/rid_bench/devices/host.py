@@ -21,7 +21,7 @@ from rid_bench.portable.machine import describe, usable_cores
 from rid_bench.portable.measure import measure
 from rid_bench.portable.records import Cell, Labels, Run
 from rid_bench.portable.worker import Job
-from rid_core.errors import RidError
+from rid_core.errors import RidError, pip_line
 from rid_core.runtimes import LIBRARIES
 
 PACKAGES = [
@@ -95,8 +95,7 @@ def _plan(
     networks = network_jobs(artefacts, checkpoints, options, threads, photo)
     if not networks:
         raise RidError(
-            "nothing to measure: no installed runtime fits these files; "
-            "pip install 'rid-defender[export]'"
+            f"nothing to measure: no installed runtime fits these files; {pip_line('export')}"
         )
     whole = photo(512)
     best = [

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from rid_core.cli.common import CONTEXT
+from rid_core.cli.options import path_option
 from rid_core.errors import MissingExtraError
 
 _EPILOG = """\b
@@ -19,15 +20,14 @@ Examples:
 
 @click.command("report", context_settings=CONTEXT, epilog=_EPILOG)
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path),
-              help="Folder for report.md and its figures, report.json, report.html.")  # fmt: skip
+@path_option("-o", "--output", required=True,
+             help="Folder for report.md and its figures, report.json, report.html.")  # fmt: skip
 @click.option("--title", help="Of the report.")
-@click.option("--picture", "pictures", multiple=True, type=click.Path(path_type=Path),
-              help="Show it in the page, such as a sheet of samples; repeatable.")  # fmt: skip
+@path_option("--picture", "pictures", multiple=True,
+             help="Show it in the page, such as a sheet of samples; repeatable.")  # fmt: skip
 @click.option("--update-card", "checkpoints", multiple=True, metavar="CHECKPOINT",
               help="Write what is said of it into its model card; repeatable.")  # fmt: skip
-@click.option("--readme", type=click.Path(path_type=Path),
-              help="Write the summary between the marks of this Markdown file.")  # fmt: skip
+@path_option("--readme", help="Write the summary between the marks of this Markdown file.")
 def report(
     results: tuple[Path, ...],
     output: Path,
@@ -41,24 +41,21 @@ def report(
     Every sentence is made of figures of these files; what they do not hold is not claimed.
     """
     try:
-        from rid_core.files import write_text
-        from rid_eval.report import card, markdown, page
-        from rid_eval.report.reading import TITLE, as_json, read_report
+        from rid_eval.report import card, read_evaluation, write_between
+        from rid_eval.report.content import TITLE
         from rid_eval.results import write_result
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "a package", "train") from None
 
-    found = read_report(results, title or TITLE)
+    found = read_evaluation(results, title or TITLE)
     for checkpoint in checkpoints:  # before anything is written
         card.check(found, checkpoint)
-    html = page.render(found, pictures)
+    whole = found.report(pictures)
     if readme is not None:
-        markdown.write_between(readme, found)
-    for file, plot in markdown.plots(found).items():
-        write_text(output / file, plot)
-    write_text(output / "report.md", markdown.render(found))
-    write_result(output / "report.json", as_json(found))
-    write_text(output / "report.html", html)
+        write_between(readme, found)
+    for name in ("report.md", "report.html"):
+        whole.write(output / name)
+    write_result(output / "report.json", found.result())
     for checkpoint in checkpoints:
         click.echo(f"card: {card.update_card(found, checkpoint)}")
     for name in ("report.md", "report.json", "report.html"):

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from rid_core.cli.common import CONTEXT
+from rid_core.cli.options import count_option, grouped, path_option
 from rid_core.errors import MissingExtraError, RidError
+from rid_eval.commands.options import (
+    ComputeOptions,
+    OutputOptions,
+    compute_options,
+    levels_option,
+    output_options,
+    photo_options,
+)
+from rid_eval.photos import PhotoFolder
+
+if TYPE_CHECKING:
+    import torch
+
+    from rid_core.budget import Budget
+    from rid_eval.comparison import LoadedDefender
+    from rid_eval.steps import Chain, Link
 
 _EPILOG = """\b
 Examples:
@@ -20,66 +38,141 @@ Examples:
 """
 
 
+@dataclass(frozen=True)
+class StepOptions:
+    """What happens to photos.
+
+    Attributes:
+        channels: names; none for all, ``none`` for none of them.
+        purifications: the same of filters.
+        combinations: chains, such as ``jpeg75+median``.
+        vae: autoencoder to purify through.
+        diffusion: model to purify by img2img on.
+        prompt: of img2img.
+        strengths: of img2img.
+    """
+
+    channels: tuple[str, ...]
+    purifications: tuple[str, ...]
+    combinations: tuple[str, ...]
+    vae: Path | None
+    diffusion: Path | None
+    prompt: str
+    strengths: tuple[float, ...]
+
+    def links(self, device: torch.device) -> list[Link]:
+        """Every step but learned inverses; models are on ``device``."""
+        from rid_core.surrogates.stable_diffusion import load_stable_diffusion
+        from rid_eval.purifiers import img2img_links, open_round_trip, round_trip_link
+        from rid_eval.steps import CHANNELS, PURIFICATIONS, select
+
+        found = [*select(self.channels, CHANNELS, "channel"),
+                 *select(self.purifications, PURIFICATIONS, "purification")]  # fmt: skip
+        if self.vae is not None:
+            found.append(round_trip_link(open_round_trip(self.vae).to(device)))
+        if self.diffusion is not None:
+            model = load_stable_diffusion(self.diffusion, prompt=self.prompt, decoder=True)
+            found += img2img_links(model.to(device), self.strengths)
+        return found
+
+    def chains(self, links: list[Link]) -> list[Chain]:
+        """Each link by itself, then the combinations."""
+        from rid_eval.steps import CHANNELS, PURIFICATIONS, Chain, parse_chain
+
+        known = {**CHANNELS, **PURIFICATIONS, **{link.name: link for link in links}}
+        combined = [parse_chain(text, known) for text in self.combinations]
+        return [*(Chain((link,)) for link in links), *combined]
+
+
+step_options = grouped(
+    "steps", StepOptions,
+    click.option("--channel", "channels", multiple=True, metavar="NAME",
+                 help="Only these channels; repeatable, or 'none' (default: all)."),
+    click.option("--purification", "purifications", multiple=True, metavar="NAME",
+                 help="Only these filters; repeatable, or 'none' (default: all)."),
+    click.option("--combine", "combinations", multiple=True, metavar="A+B",
+                 help="Also steps in a row, such as jpeg75+median; repeatable."),
+    path_option("--vae", help="Also purify through this autoencoder and back."),
+    path_option("--diffusion", help="Also purify by img2img on this model, a folder of diffusers."),
+    click.option("--prompt", default="", help="Of img2img."),
+    click.option("--strength", "strengths", multiple=True, type=float, default=(0.1, 0.2, 0.3),
+                 show_default=True, help="Of img2img; repeatable."),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class InverseOptions:
+    """Training of a network that takes off what a defender adds.
+
+    Attributes:
+        train: folder of photos; None for no such network.
+        train_steps: how many.
+        work: folder of the networks; a run that was cut off goes on.
+    """
+
+    train: Path | None
+    train_steps: int
+    work: Path
+
+    def links(
+        self, defenders: list[LoadedDefender], budget: Budget, size: int, measured: list[str],
+        device: torch.device, output: OutputOptions,
+    ) -> list[Link]:  # fmt: skip
+        """A learned inverse of each defender, trained without the photos ``measured``."""
+        from rid_core.data import list_portraits
+        from rid_eval.inverse import InverseSettings, inverse_link, train_inverse
+
+        if self.train is None:
+            return []
+        clean = list_portraits(self.train, [Path(name).name for name in measured])
+        settings = InverseSettings(steps=self.train_steps, short_side=size)
+        found = []
+        for one in defenders:
+            with output.progress(f"Inverse of {one.label}") as update:
+                network = train_inverse(one.network, budget, clean, self.work, settings, device,
+                                        update)  # fmt: skip
+            found.append(inverse_link(one.label, network))
+        return found
+
+
+inverse_options = grouped(
+    "inverse", InverseOptions,
+    path_option("--train", help="Also train a network on this folder that takes off what each "
+                                "defender adds; photos that are measured on are left out of it."),
+    count_option("--train-steps", default=1000, show_default=True),
+    path_option("--work", default=Path("runs/robustness"), show_default=True,
+                help="Folder of those networks; a run that was cut off goes on."),
+)  # fmt: skip
+
+
 @click.command("robustness", context_settings=CONTEXT, epilog=_EPILOG)
 @click.argument("defenders", nargs=-1, required=True)
-@click.option("--images", required=True, type=click.Path(path_type=Path), help="Portraits.")
-@click.option("--pattern", default="*", show_default=True, help="Which files of the folder.")
-@click.option("--limit", type=click.IntRange(1), help="At most so many images.")
-@click.option("--size", default=256, show_default=True, type=click.IntRange(32),
+@photo_options
+@count_option("--size", least=32, default=256, show_default=True,
               help="Side to scale and crop to, pixels.")  # fmt: skip
 @click.option("--encoder", "encoders", multiple=True, required=True, metavar="PATH",
               help="Encoder to measure on: a file of the TAESD family, or a folder of diffusers; "
                    "repeatable. PGD attacks the first.")  # fmt: skip
-@click.option("--levels", type=int, help="Bound in 8-bit levels (default: the checkpoints').")
-@click.option("--pgd", "pgd_steps", default=0, help="Also measure PGD with so many steps.")
-@click.option("--channel", "channels", multiple=True, metavar="NAME",
-              help="Only these channels; repeatable, or 'none' (default: all).")  # fmt: skip
-@click.option("--purification", "purifications", multiple=True, metavar="NAME",
-              help="Only these filters; repeatable, or 'none' (default: all).")  # fmt: skip
-@click.option("--combine", "combinations", multiple=True, metavar="A+B",
-              help="Also steps in a row, such as jpeg75+median; repeatable.")  # fmt: skip
-@click.option("--vae", type=click.Path(path_type=Path),
-              help="Also purify through this autoencoder and back.")  # fmt: skip
-@click.option("--diffusion", type=click.Path(path_type=Path),
-              help="Also purify by img2img on this model, a folder of diffusers.")  # fmt: skip
-@click.option("--prompt", default="", help="Of img2img.")
-@click.option("--strength", "strengths", multiple=True, type=float, default=(0.1, 0.2, 0.3),
-              show_default=True, help="Of img2img; repeatable.")  # fmt: skip
-@click.option("--train", type=click.Path(path_type=Path),
-              help="Also train a network on this folder that takes off what each defender adds; "
-                   "photos that are measured on are left out of it.")  # fmt: skip
-@click.option("--train-steps", default=1000, show_default=True, type=click.IntRange(1))
-@click.option("--work", type=click.Path(path_type=Path), default=Path("runs/robustness"),
-              show_default=True, help="Folder of those networks; a cut run goes on.")  # fmt: skip
-@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
-@click.option("--batch", default=8, show_default=True, type=click.IntRange(1))
-@click.option("--threads", type=click.IntRange(1), help="CPU threads (default: torch's choice).")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@levels_option
+@count_option("--pgd", "pgd_steps", least=0, default=0,
+              help="Also measure PGD with so many steps.")  # fmt: skip
+@step_options
+@inverse_options
+@compute_options()
+@count_option("--batch", default=8, show_default=True)
+@output_options
 def robustness(
     defenders: tuple[str, ...],
-    images: Path,
-    pattern: str,
-    limit: int | None,
+    photos: PhotoFolder,
     size: int,
     encoders: tuple[str, ...],
     levels: int | None,
     pgd_steps: int,
-    channels: tuple[str, ...],
-    purifications: tuple[str, ...],
-    combinations: tuple[str, ...],
-    vae: Path | None,
-    diffusion: Path | None,
-    prompt: str,
-    strengths: tuple[float, ...],
-    train: Path | None,
-    train_steps: int,
-    work: Path,
-    device: str,
+    steps: StepOptions,
+    inverse: InverseOptions,
+    compute: ComputeOptions,
     batch: int,
-    threads: int | None,
-    json_path: Path | None,
-    quiet: bool,
+    output: OutputOptions,
 ) -> None:
     """What JPEG, resizing, filters, models and chains of them leave of the effect.
 
@@ -88,115 +181,32 @@ def robustness(
     that is left, and in brackets the floor on the same scale; see docs/evaluation.md.
     """
     try:
-        from tqdm.auto import tqdm
+        import torch
 
         from rid_eval import robustness as measures
-        from rid_eval import shift
-        from rid_eval.results import result, write_result
+        from rid_eval.comparison import load_defenders
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "a package", "train") from None
-    import torch
 
-    from rid_core.budget import Budget
-    from rid_core.checkpoint import find_checkpoint, load_checkpoint, weights_digest
-    from rid_core.data import list_portraits
-    from rid_core.surrogates import open_encoder
-    from rid_core.surrogates.stable_diffusion import load_stable_diffusion
-    from rid_eval.devices import device_named
-    from rid_eval.inverse import InverseSettings, inverse_link, train_inverse
-    from rid_eval.purifiers import (
-        img2img_links,
-        open_round_trip,
-        round_trip_link,
-    )
-    from rid_eval.steps import CHANNELS, PURIFICATIONS, Chain, parse_chain, select
-
-    device = str(device_named(device))
-    if threads is not None:
-        torch.set_num_threads(threads)
-    links = [*select(channels, CHANNELS, "channel"),
-             *select(purifications, PURIFICATIONS, "purification")]  # fmt: skip
-    loaded = {Path(name).stem: load_checkpoint(find_checkpoint(name)) for name in defenders}
-    if len(loaded) < len(defenders):
-        raise RidError("two defenders have the same name; rename one of the files")
-    bounds = {levels or card.levels for _, card in loaded.values()}
-    if len(bounds) > 1:
-        raise RidError(f"the checkpoints have different bounds, {sorted(bounds)}; give --levels")
-    budget = Budget(bounds.pop())
-    for name, (defender, _) in loaded.items():
-        if size % defender.stride or defender.fixed_size not in (None, size):
-            raise RidError(f"{name} cannot work at {size} pixels; choose another --size")
-        defender.to(device)
-    surrogates = [open_encoder(path) for path in encoders]
-    for surrogate in surrogates:
-        if size % surrogate.stride:
-            raise RidError(f"{surrogate.name} takes multiples of {surrogate.stride} pixels")
-        surrogate.to(device)  # type: ignore[attr-defined]
-    if len({surrogate.name for surrogate in surrogates}) < len(surrogates):
-        raise RidError("two encoders have the same name; rename one of the files")
-    photos = shift.load_images(images, pattern, size, limit)
-    if not photos:
-        raise RidError(f"{images}: no portrait matches {pattern!r}")
-
-    if vae is not None:
-        links.append(round_trip_link(open_round_trip(vae).to(device)))
-    if diffusion is not None:
-        model = load_stable_diffusion(diffusion, prompt=prompt, decoder=True).to(device)
-        links += img2img_links(model, strengths)
-    if train is not None:
-        clean = list_portraits(train, [Path(name).name for name in photos])
-        settings = InverseSettings(steps=train_steps, short_side=size)
-        for name, (defender, _) in loaded.items():
-            with tqdm(
-                total=train_steps, unit="step", desc=f"inverse of {name}", disable=quiet
-            ) as bar:
-                network = train_inverse(defender, budget, clean, work, settings, device,
-                                        lambda done: bar.update(done - bar.n))  # fmt: skip
-            links.append(inverse_link(name, network))
-    known = {**CHANNELS, **PURIFICATIONS, **{link.name: link for link in links}}
-    chains = [Chain((link,)) for link in links]
-    chains += [parse_chain(text, known) for text in combinations]
-
-    makers: dict[str, tuple[shift.Protection, list[str]]] = {
-        "random": (lambda image: shift.random_signs(image.cpu()), [])
-    }
-    if pgd_steps:
-        first = surrogates[0]
-        makers[f"pgd-{pgd_steps}"] = (
-            shift.slow_protection("pgd", first, budget, {"steps": pgd_steps}), [first.name]
-        )  # fmt: skip
-    for name, (defender, card) in loaded.items():
-        makers[name] = (shift.defender_protection(defender), card.surrogates)
-    protected = {}
-    with tqdm(
-        total=len(makers) * len(photos), unit="photo", desc="protecting", disable=quiet
-    ) as bar:
-        for name, (protection, trained_on) in makers.items():
-            protected[name] = measures.protect(
-                protection, list(photos.values()), budget, device, trained_on, bar.update
-            )
-    pieces = -(-len(photos) // batch)
-    with tqdm(
-        total=(len(chains) + 1) * pieces, unit="step", desc="measuring", disable=quiet
-    ) as bar:
+    device = compute.prepare()
+    loaded, budget = load_defenders(defenders, levels)
+    for one in loaded:
+        if size % one.network.stride or one.network.fixed_size not in (None, size):
+            raise RidError(f"{one.label} cannot work at {size} pixels; choose another --size")
+        one.network.to(device)
+    opened = measures.open_encoders(encoders, size, device)
+    links = steps.links(device)
+    images = photos.load(size)
+    links += inverse.links(loaded, budget, size, list(images), device, output)
+    chains = steps.chains(links)
+    makers = measures.protections_of(loaded, opened, budget, pgd_steps)
+    with output.progress("Protecting") as update:
+        protected = measures.protect_all(makers, list(images.values()), budget, device, update)
+    with output.progress("Measuring") as update:
         matrix = measures.measure(
-            protected, torch.cat(list(photos.values())), chains, surrogates,
-            batch=batch, device=device, on_chain=bar.update,
+            protected, torch.cat(list(images.values())), chains, opened,
+            batch=batch, device=device, progress=update,
         )  # fmt: skip
-    click.echo(measures.table(matrix))
-    weights = {name: weights_digest(network)[:16] for name, (network, _) in loaded.items()}
-    if json_path is not None:
-        write_result(json_path, result(
-            "robustness",
-            images={"folder": images.name, "pattern": pattern, "count": len(photos), "size": size},
-            levels=budget.levels,
-            device=device,
-            protections={
-                name: {"defender": name in loaded, "rms_levels": p.rms_levels, "psnr": p.psnr,
-                       "trained_on": p.trained_on, "weights": weights.get(name, "")}
-                for name, p in protected.items()
-            },
-            steps={chain.name: {"kind": chain.kind, "text": chain.text}
-                   for chain in (Chain(()), *chains)},
-            matrix=dataclasses.asdict(matrix),
-        ))  # fmt: skip
+    output.show(measures.summarize(
+        protected, loaded, chains, matrix, photos.describe(len(images), size), budget, str(device)
+    ))  # fmt: skip

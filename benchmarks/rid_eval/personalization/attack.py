@@ -9,14 +9,14 @@ No augmentation: photos are encoded once.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from rid_core.devices import seeded
 from rid_core.errors import RidError
 from rid_eval.personalization.model import AttackedModel, Encoded
 from rid_eval.personalization.settings import (
@@ -108,7 +108,7 @@ def personalize(
     Raises:
         RidError: the loss is not finite, or a token that cannot be added.
     """
-    with _seeded(seed):
+    with seeded(seed):
         unet, text_encoder, tokenizer, groups = _prepare(model, settings)
     optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
     scheduler = _scheduler(optimizer, settings)
@@ -294,11 +294,3 @@ class _Order:
             self._left += torch.randperm(self._count, generator=self._generator).tolist()
         taken, self._left = self._left[:count], self._left[count:]
         return torch.tensor(taken)
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """What libraries draw by themselves, such as LoRA's beginning, is fixed too."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield

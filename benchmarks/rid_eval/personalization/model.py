@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rid_core.errors import RidError
-from rid_core.surrogates.diffusers_parts import Checkpoint
+from rid_core.surrogates.diffusers_parts import DiffusersCheckpoint
 from rid_core.surrogates.stable_diffusion import class_of
 
 PARTS = ("vae", "unet", "text_encoder", "tokenizer", "scheduler")
@@ -121,7 +121,7 @@ def load_model(path: str | Path, device: torch.device, method: str = "dreambooth
     import diffusers
     import transformers
 
-    checkpoint = Checkpoint(str(path))
+    checkpoint = DiffusersCheckpoint(str(path))
     index = checkpoint.index()
     if index["_class_name"] != "StableDiffusionPipeline":
         raise RidError(

@@ -6,33 +6,70 @@ import dataclasses
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 
+from rid_core.assignments import Setting
 from rid_core.attacks import protect
-from rid_core.attacks.registry import settings_of
 from rid_core.budget import DEFAULT_LEVELS, Budget
-from rid_core.checkpoint import find_checkpoint, load_checkpoint, weights_digest
+from rid_core.checkpoint import weights_digest
+from rid_core.data import to_batch
 from rid_core.defenders import Defender
 from rid_core.errors import RidError
 from rid_core.files import replacing
 from rid_eval import metrics
-from rid_eval.look import strength_at
+from rid_eval.appearance import strength_at
+from rid_eval.comparison import DIGEST_DIGITS, load_defenders
 from rid_eval.personalization.noise import random_phase, random_signs
-from rid_eval.personalization.slow import SlowMethod
-from rid_eval.personalization.subjects import Target
+from rid_eval.personalization.slow import Models, SlowMethod
+from rid_eval.personalization.subjects import AttackTarget
+from rid_eval.results import Plain, Sparse
 
 CLEAN, SIGNS, SIGNS_BOUND, SPECTRUM = "clean", "signs", "signs-bound", "spectrum"
 _LOOK = "-look"
 _SHARE = "@"
 _LEAST_LEVEL = 0.51
 """Rounds to a whole level; below half of one nothing at all would change."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a condition is, for reports and to notice that it changed; what does not apply is None.
+
+    Attributes:
+        levels: the bound.
+        defender: its label.
+        weights: digest of its weights.
+        share: per cent of the photos that it protects.
+        noise: what kind.
+        of: whose spectrum and values the noise has.
+        method: a slow method.
+        settings: all of them.
+        attacked: what it attacked; files of version 0.1 name a digest alone.
+        look_of: whose JOD the photos have.
+    """
+
+    levels: int | None = None
+    defender: str | None = None
+    weights: str | None = None
+    share: int | None = None
+    noise: str | None = None
+    of: Annotated[Description, Sparse] | None = None
+    method: str | None = None
+    settings: dict[str, Setting] | None = None
+    attacked: Models | str | None = None
+    look_of: Annotated[Description, Sparse] | None = None
+
+    def plain(self) -> dict[str, Plain]:
+        """As JSON holds it."""
+        found: dict[str, Plain] = TypeAdapter(Annotated[Description, Sparse]).dump_python(self)
+        return found
 
 
 @dataclass
@@ -64,7 +101,6 @@ class Protections:
     shares: tuple[int, ...] = ()
     equal_look: bool = False
     signs_bound: bool = False
-    _digests: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.equal_look and not self.defenders:
@@ -100,28 +136,25 @@ class Protections:
         """Whether a condition is scaled to the JOD of the first defender's photos."""
         return label in self._looks or (label == SIGNS and bool(self.defenders))
 
-    def describe(self, label: str) -> dict[str, Any]:
-        """What a condition is, for reports and to notice that it changed."""
+    def describe(self, label: str) -> Description:
+        """What a condition is."""
         if label in self._mixed:
-            return {**self.describe(self._first), "share": self._mixed[label]}
+            return dataclasses.replace(self.describe(self._first), share=self._mixed[label])
         if label == SPECTRUM:
-            return {"noise": "spectrum and values of", "of": self.describe(self._first)}
+            return Description(noise="spectrum and values of", of=self.describe(self._first))
         if label == CLEAN:
-            return {}
-        found: dict[str, Any] = {"levels": self._bound(label).levels}
+            return Description()
+        levels = self._bound(label).levels
+        alike = self._looks_like_first(label)
+        look_of = self.describe(self._first) if alike else None
         if label in self.defenders:
-            if label not in self._digests:
-                self._digests[label] = weights_digest(self.defenders[label])[:16]
-            found |= {"defender": label, "weights": self._digests[label]}
-        elif label in (SIGNS, SIGNS_BOUND):
-            found["noise"] = "random signs"
-        else:
-            slow = self.methods[self._looks.get(label, label)]
-            found |= {"method": slow.name, "settings": dict(slow.settings),
-                      "attacked": slow.opponent.models}  # fmt: skip
-        if self._looks_like_first(label):
-            found["look_of"] = self.describe(self._first)
-        return found
+            digest = weights_digest(self.defenders[label])[:DIGEST_DIGITS]
+            return Description(levels, defender=label, weights=digest)
+        if label in (SIGNS, SIGNS_BOUND):
+            return Description(levels, noise="random signs", look_of=look_of)
+        slow = self.methods[self._looks.get(label, label)]
+        return Description(levels, method=slow.name, settings=dict(slow.settings),
+                           attacked=slow.attacked.models, look_of=look_of)  # fmt: skip
 
     def _bound(self, label: str) -> Budget:
         """At full strength. Signs may need more levels than a defender to be seen as much."""
@@ -129,7 +162,7 @@ class Protections:
             return Budget(max(self.budget.levels, DEFAULT_LEVELS))
         return self.budget
 
-    def apply(self, label: str, target: Target) -> np.ndarray:
+    def apply(self, label: str, target: AttackTarget) -> np.ndarray:
         """The attacker's photos under a condition, 8 bits, [n, H, W, 3]; made once and kept."""
         if label == CLEAN:
             return target.photos
@@ -139,13 +172,13 @@ class Protections:
             return np.concatenate([protected[:count], target.photos[count:]])
         return self._made(label, target)[0]
 
-    def budget_of(self, label: str, target: Target) -> Budget:
+    def budget_of(self, label: str, target: AttackTarget) -> Budget:
         """The bound of a set of protected photos, and the strength at which they use it."""
         return dataclasses.replace(self._bound(label), strength=self._made(label, target)[1])
 
-    def _made(self, label: str, target: Target) -> tuple[np.ndarray, float]:
+    def _made(self, label: str, target: AttackTarget) -> tuple[np.ndarray, float]:
         """Protected photos and their strength, from the cache where they are there."""
-        settings = json.dumps(self.describe(label), sort_keys=True)
+        settings = json.dumps(self.describe(label).plain(), sort_keys=True)
         digest = f"{zlib.crc32(settings.encode() + target.photos.tobytes()):08x}"
         file = self.cache / f"{target.key}-{label}-{digest}.npz"
         stored = _read(file, target.photos.shape)
@@ -161,14 +194,14 @@ class Protections:
             stored = photos, strength
         return stored
 
-    def _strength(self, target: Target, units: np.ndarray, bound: Budget) -> float:
+    def _strength(self, target: AttackTarget, units: np.ndarray, bound: Budget) -> float:
         """At which a set of photos looks like the first defender's; at least a level is changed."""
         wanted = metrics.jod(target.photos, self.apply(self._first, target))
-        images = [to_tensor(photo[None]) for photo in target.photos]
+        images = [to_batch(photo[None]) for photo in target.photos]
         tensors = [torch.from_numpy(unit.transpose(2, 0, 1)[None].copy()) for unit in units]
         return max(strength_at(wanted, images, tensors, bound), _LEAST_LEVEL / bound.levels)
 
-    def _units(self, label: str, target: Target) -> np.ndarray:
+    def _units(self, label: str, target: AttackTarget) -> np.ndarray:
         """Unit perturbations, float32 [n, H, W, 3]."""
         seeds = [zlib.crc32(photo.tobytes(), self.seed) for photo in target.photos]
         if label in self._looks:
@@ -181,14 +214,14 @@ class Protections:
         if label == SPECTRUM:
             units = self._units(self._first, target)
             return np.stack([random_phase(u, s) for u, s in zip(units, seeds, strict=True)])
-        images = to_tensor(target.photos).to(self.device)
+        images = to_batch(target.photos).to(self.device)
         if label in self.defenders:
             with torch.no_grad():
                 defender = self.defenders[label].to(self.device)
                 return _to_array(torch.cat([defender(image[None]) for image in images]))
         slow = self.methods[label]
         return _to_array(protect(
-            slow.name, images, slow.opponent.open(), self.budget, seeds, **slow.settings
+            slow.name, images, slow.attacked.open(), self.budget, seeds, **slow.settings
         ))  # fmt: skip
 
 
@@ -207,48 +240,22 @@ def mixed_of(label: str) -> str:
     return label.rpartition(_SHARE)[0]
 
 
-def open_defenders(names: tuple[str, ...], levels: int | None) -> tuple[dict[str, Defender], int]:
+def open_defenders(
+    names: tuple[str, ...], levels: int | None
+) -> tuple[dict[str, Defender], Budget]:
     """Defenders by label, and the bound that all share.
 
     Raises:
         RidError: one cannot be read, two of one label, or different bounds and no ``levels``.
     """
-    found: dict[str, Defender] = {}
-    bounds = set()
-    for name in names:
-        defender, card = load_checkpoint(find_checkpoint(name))
-        label = Path(name).stem
+    labels = [Path(name).stem for name in names]
+    for name, label in zip(names, labels, strict=True):
         if _SHARE in label:
             raise RidError(f"{name}: rename the file, {_SHARE} stands for shares of photos")
-        if label in found:
+        if labels.count(label) > 1:
             raise RidError(f"{name}: a defender is called {label!r} already; rename the file")
-        found[label] = defender
-        bounds.add(card.levels)
-    if levels is None and len(bounds) > 1:
-        raise RidError(f"the defenders have different bounds, {sorted(bounds)}; give --levels")
-    return found, levels or (bounds.pop() if bounds else Budget().levels)
-
-
-def method_settings(
-    names: tuple[str, ...], given: Mapping[str, Mapping[str, Any]]
-) -> dict[str, dict[str, Any]]:
-    """All settings of image-wise methods, by name.
-
-    Raises:
-        RidError: an unknown method or setting.
-    """
-    return {name: settings_of(name, dict(given.get(name, {}))) for name in names}
-
-
-def to_tensor(photos: np.ndarray) -> Tensor:
-    """8 bits, [N, H, W, 3] -> float32 [N, 3, H, W] in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(photos)).permute(0, 3, 1, 2).float() / 255
-
-
-def to_photos(images: Tensor) -> np.ndarray:
-    """[N, 3, H, W] in [0, 1] -> uint8 [N, H, W, 3]."""
-    levels = (images * 255).round().clamp(0, 255).byte()
-    return levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    loaded, budget = load_defenders(names, levels)
+    return {one.label: one.network for one in loaded}, budget
 
 
 def _to_array(units: Tensor) -> np.ndarray:

@@ -3,18 +3,44 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from rid_core.errors import RidError
 from rid_core.files import replacing, write_text
+from rid_eval.results import Plain
 
 SETTINGS = "settings.json"
 _DIGITS = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotoFigures:
+    """What was measured of the attacker's photos; None where it was not.
+
+    Attributes:
+        jod: quality, see :func:`rid_eval.metrics.jod`.
+        strength: at which the protection uses its bound.
+        levels: the bound times that strength.
+        psnr: dB.
+        lpips: distance from the clean photos.
+        latent_shift: see :func:`rid_eval.metrics.latent_shift`.
+        denoising_rise: see :func:`rid_eval.metrics.denoising_rise`.
+        gradient_norm: see :func:`rid_eval.metrics.gradient_norm`.
+    """
+
+    jod: float | None = None
+    strength: float | None = None
+    levels: float | None = None
+    psnr: float | None = None
+    lpips: float | None = None
+    latent_shift: float | None = None
+    denoising_rise: float | None = None
+    gradient_norm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -25,7 +51,7 @@ class Record:
         key: of the target, such as ``00-1``.
         label: of the condition.
         embeddings: of the samples' faces, unit vectors [D], None where none was found.
-        photos: metrics of the attacker's photos by name.
+        photos: figures of the attacker's photos.
         losses: mean training loss of the first and of the last tenth of the steps.
         seconds: of training, sampling and judging.
         device: where.
@@ -34,7 +60,7 @@ class Record:
     key: str
     label: str
     embeddings: list[np.ndarray | None]
-    photos: dict[str, float] = field(default_factory=dict)
+    photos: PhotoFigures = field(default_factory=PhotoFigures)
     losses: tuple[float, float] = (float("nan"), float("nan"))
     seconds: float = 0.0
     device: str = "cpu"
@@ -53,7 +79,7 @@ def write_record(folder: Path, record: Record, samples: np.ndarray) -> None:
     content = {
         "key": record.key,
         "condition": record.label,
-        "photos": record.photos,
+        "photos": {k: v for k, v in vars(record.photos).items() if v is not None},
         "losses": list(record.losses),
         "seconds": round(record.seconds, 2),
         "device": record.device,
@@ -70,8 +96,10 @@ def read_record(folder: Path, key: str, label: str) -> Record | None:
         found = json.loads(file.read_text())
         vectors = [None if e is None else np.array(e) for e in found["embeddings"]]
         first, last = found["losses"]
-        return Record(key, label, vectors, dict(found["photos"]), (float(first), float(last)),
-                      float(found["seconds"]), str(found["device"]))  # fmt: skip
+        return Record(
+            key, label, vectors, PhotoFigures(**found["photos"]), (float(first), float(last)),
+            float(found["seconds"]), str(found["device"]),
+        )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -87,7 +115,7 @@ def read_samples(folder: Path, key: str, label: str) -> np.ndarray | None:
     return np.stack(np.split(row, row.shape[1] // row.shape[0], axis=1))
 
 
-def claim(folder: Path, settings: dict[str, Any], conditions: dict[str, Any]) -> None:
+def claim(folder: Path, settings: Mapping[str, Plain], conditions: Mapping[str, Plain]) -> None:
     """Say what a folder's attacks are made with; go on where that is the same.
 
     Args:
@@ -106,13 +134,8 @@ def claim(folder: Path, settings: dict[str, Any], conditions: dict[str, Any]) ->
             old, old_conditions = there["settings"], there["conditions"]
         except (ValueError, KeyError, TypeError):
             raise RidError(f"{file}: damaged; remove the folder or give another one") from None
-        differing = sorted(
-            [
-                k
-                for k in old.keys() | wanted["settings"].keys()
-                if old.get(k) != wanted["settings"].get(k)
-            ]
-        )
+        keys = old.keys() | wanted["settings"].keys()
+        differing = sorted(key for key in keys if old.get(key) != wanted["settings"].get(key))
         differing += [k for k, v in wanted["conditions"].items() if old_conditions.get(k, v) != v]
         if differing:
             raise RidError(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rid_core.assignments import Setting
 from rid_core.errors import RidError, did_you_mean
 
 METHODS = ("dreambooth", "lora", "textual-inversion")
@@ -174,7 +175,7 @@ def preset_for(parameters: int) -> str:
     return "paper" if parameters > _FULL_SIZE else "face-ldm"
 
 
-def peer_settings(name: str) -> dict[str, dict[str, Any]]:
+def method_presets(name: str) -> dict[str, dict[str, Setting]]:
     """Settings of the slow methods that go with a preset, by method, over their authors'.
 
     ASPL fine-tunes its copy of the model at the rate of the preset's DreamBooth, as its authors'
@@ -187,27 +188,29 @@ def peer_settings(name: str) -> dict[str, dict[str, Any]]:
 
 
 def change(settings: AttackSettings, given: Mapping[str, Any]) -> AttackSettings:
-    """Settings with some values replaced; text is read as the setting's own type.
+    """Settings with some values replaced; each is read as the setting's own type.
 
     Raises:
-        RidError: an unknown setting (the nearest is named), or text that is no such value.
+        RidError: an unknown setting (the nearest is named), or no such value.
     """
-    known = {f.name: type(getattr(settings, f.name)) for f in dataclasses.fields(settings)}
+    known = {f.name: type(getattr(settings, f.name)) for f in dataclasses.fields(settings)
+             if f.name != "method"}  # fmt: skip
     values: dict[str, Any] = {}
     for key, value in given.items():
-        if key not in known or key == "method":
-            hint = did_you_mean(key, sorted(known.keys() - {"method"}))
+        if key not in known:
+            hint = did_you_mean(key, sorted(known))
             raise RidError(f"an attack has no setting {key!r}; {hint}")
-        values[key] = _read(key, value, known[key]) if isinstance(value, str) else value
+        values[key] = _read(key, str(value), known[key])
     return replace(settings, **values)
 
 
-def _read(key: str, text: str, kind: type) -> Any:
+def _read(key: str, text: str, kind: type) -> Setting:
     if kind is bool:
         if text.lower() in ("true", "1", "yes", "false", "0", "no"):
             return text.lower() in ("true", "1", "yes")
         raise RidError(f"{key} is true or false, not {text!r}")
     try:
-        return kind(text)
+        found: Setting = kind(text)
     except ValueError:
         raise RidError(f"{key} must be of type {kind.__name__}, not {text!r}") from None
+    return found

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rid_core.files import replacing
 from rid_eval.personalization.records import read_samples
-from rid_eval.personalization.subjects import Target
+from rid_eval.personalization.subjects import AttackTarget
 
 _SHOWN = 8
 _GAP = 8
@@ -20,9 +20,9 @@ _LARGEST = 192  # side of a picture on the sheet, pixels
 
 def write_sheet(
     folder: Path,
-    target: Target,
+    target: AttackTarget,
     labels: Sequence[str],
-    published: Callable[[str, Target], np.ndarray],
+    published: Callable[[str, AttackTarget], np.ndarray],
 ) -> Path | None:
     """Draw a row for each finished condition: its name, the attacker's photos, samples.
 

@@ -5,37 +5,58 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import torch
 
+from rid_core.assignments import Setting
 from rid_core.attacks.registry import attackable
 from rid_core.surrogates import Ensemble, Surrogate, has_denoiser, open_surrogate
-from rid_core.surrogates.tiny_autoencoder import DISTILS
+from rid_core.surrogates.tiny_autoencoder import distils
 from rid_eval.personalization.model import model_digest
+from rid_eval.results import Sparse
 
 TRANSFER = "-transfer"
 """After the name of a method that attacks other surrogates than the attacker's model."""
 
-Named = tuple[Surrogate, dict[str, str]]
-"""A surrogate, and what identifies it for reports and resuming."""
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """What identifies a surrogate, for reports and to notice that it changed.
+
+    Attributes:
+        name: of the surrogate.
+        digest: of its files.
+        prompt: of a diffusion model.
+        distils: what a tiny autoencoder is a distillation of.
+    """
+
+    name: str
+    digest: str | None = None
+    prompt: str | None = None
+    distils: str | None = None
+
+
+Models = list[Annotated[ModelIdentity, Sparse]]
+
+Named = tuple[Surrogate, ModelIdentity]
+"""A surrogate, and what identifies it."""
 
 
 @dataclass(frozen=True)
-class Opponent:
+class AttackedSurrogates:
     """Surrogates that a slow method attacks together, the mean of their losses.
 
     Attributes:
-        models: what identifies each: name, digest, the prompt of a diffusion model, and what a
-            tiny autoencoder is a distillation of.
+        models: what identifies each.
         open: makes the ensemble; called when a method has to run.
     """
 
-    models: list[dict[str, str]]
+    models: Models
     open: Callable[[], Ensemble]
 
     @classmethod
-    def of(cls, surrogates: Sequence[Named], device: torch.device) -> Opponent:
+    def of(cls, surrogates: Sequence[Named], device: torch.device) -> AttackedSurrogates:
         """Surrogates that are open already."""
         members = [surrogate for surrogate, _ in surrogates]
         return cls([about for _, about in surrogates], lambda: Ensemble(members).to(device))
@@ -46,8 +67,8 @@ class SlowMethod:
     """An image-wise method with all of its settings, and what it attacks."""
 
     name: str
-    settings: Mapping[str, Any]
-    opponent: Opponent
+    settings: Mapping[str, Setting]
+    attacked: AttackedSurrogates
 
 
 def open_transfer(paths: Sequence[str], prompt: str) -> list[Named]:
@@ -64,18 +85,16 @@ def open_transfer(paths: Sequence[str], prompt: str) -> list[Named]:
     for path in paths:
         folder = (Path(path) / "model_index.json").is_file()
         surrogate = open_surrogate(path, **({"prompt": prompt} if folder else {}))
-        about = {"name": surrogate.name, "digest": model_digest(path)}
-        if surrogate.name in DISTILS:
-            about["distils"] = DISTILS[surrogate.name]
-        if folder and has_denoiser(surrogate):
-            about["prompt"] = prompt
-        found.append((surrogate, about))
+        whole = folder and has_denoiser(surrogate)
+        identity = ModelIdentity(surrogate.name, model_digest(path), prompt if whole else None,
+                                 distils(surrogate.name))  # fmt: skip
+        found.append((surrogate, identity))
     return found
 
 
 def slow_methods(
-    methods: Mapping[str, Mapping[str, Any]],
-    white_box: Opponent,
+    methods: Mapping[str, Mapping[str, Setting]],
+    white_box: AttackedSurrogates,
     transfer: Sequence[Named],
     device: torch.device,
 ) -> tuple[dict[str, SlowMethod], list[str]]:
@@ -96,7 +115,7 @@ def slow_methods(
         able = attackable(name, [surrogate for surrogate, _ in transfer])
         if able:
             chosen = [pair for pair in transfer if pair[0] in able]
-            found[name + TRANSFER] = SlowMethod(name, values, Opponent.of(chosen, device))
+            found[name + TRANSFER] = SlowMethod(name, values, AttackedSurrogates.of(chosen, device))
         else:
             names = ", ".join(surrogate.name for surrogate, _ in transfer)
             left_out.append(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rid_core.data import centre_square
 from rid_core.errors import RidError
 from rid_core.faces import align
 from rid_core.files import replacing
@@ -41,7 +42,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Target:
+class AttackTarget:
     """One attack's worth of a person: disjoint photos for the attacker and for reference.
 
     Attributes:
@@ -74,7 +75,7 @@ def load_subjects(
     *,
     aligned: bool = True,
     limit: int | None = None,
-    on_person: Callable[[], None] = lambda: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Subject]:
     """Read, judge and align everybody; what was done before is read from ``cache``.
 
@@ -86,24 +87,25 @@ def load_subjects(
         aligned: bring faces where ArcFace's crops have them, as the face model was trained; else
             the photo's centre square is scaled.
         limit: at most so many people.
-        on_person: called after each.
+        progress: told after each.
 
     Raises:
         RidError: no people, or no readable photos of one.
     """
     subjects = []
-    for path in list_people(folder, limit):
+    folders = list_people(folder, limit)
+    for path in folders:
         file = cache / f"{path.name}-{_digest(path, judge, side, aligned)}.npz"
         subject = _read(file)
         if subject is None:
             subject = _load(path, judge, side, aligned)
             _write(file, subject)
         subjects.append(subject)
-        on_person()
+        progress(len(subjects), len(folders))
     return subjects
 
 
-def targets(subjects: list[Subject], sets: int, photos: int) -> list[Target]:
+def targets(subjects: list[Subject], sets: int, photos: int) -> list[AttackTarget]:
     """Deal each person's photos: ``sets`` disjoint sets for the attacker, all others for reference.
 
     The order is a fixed shuffle: neighbours of a folder are often of one moment.
@@ -126,7 +128,7 @@ def targets(subjects: list[Subject], sets: int, photos: int) -> list[Target]:
         direction = template(list(reference))
         for number in range(sets):
             chosen = np.sort(order[number * photos : (number + 1) * photos])
-            found.append(Target(
+            found.append(AttackTarget(
                 subject.name, number, subject.crops[chosen], [subject.files[i] for i in chosen],
                 direction, float((subject.embeddings[chosen] @ direction).mean()),
             ))  # fmt: skip
@@ -152,8 +154,8 @@ def judge_threshold(subjects: list[Subject], judge: Judge) -> tuple[float, str]:
 
 def _load(path: Path, judge: Judge, side: int, aligned: bool) -> Subject:
     person = load_person(path, judge)
-    crops = [align(p.pixels, p.face.landmarks, side) if aligned else _centre(p.pixels, side)
-             for p in person.portraits]  # fmt: skip
+    crops = [align(p.pixels, p.face.landmarks, side) if aligned
+             else np.asarray(centre_square(p.path, side)) for p in person.portraits]  # fmt: skip
     return Subject(
         person.name,
         np.stack(crops) if crops else np.empty((0, side, side, 3), np.uint8),
@@ -161,16 +163,6 @@ def _load(path: Path, judge: Judge, side: int, aligned: bool) -> Subject:
         [p.path.name for p in person.portraits],
         person.left_out,
     )
-
-
-def _centre(pixels: np.ndarray, side: int) -> np.ndarray:
-    from PIL import Image
-
-    height, width = pixels.shape[:2]
-    short = min(height, width)
-    left, top = (width - short) // 2, (height - short) // 2
-    square = Image.fromarray(pixels).crop((left, top, left + short, top + short))
-    return np.asarray(square.resize((side, side), Image.Resampling.BICUBIC))
 
 
 def _digest(path: Path, judge: Judge, side: int, aligned: bool) -> str:

@@ -1,67 +1,62 @@
-"""Section of ``rid-eval large-photos``."""
+"""What a report says of ``rid-eval large-photos``."""
 
 from __future__ import annotations
 
-from rid_core.plots import Bar, bars
+from rid_core.report import Table
+from rid_core.report.plots import Bar
+from rid_eval.large_photos import CEILING, NATIVE, LargePhotosResult
 from rid_eval.report.content import (
-    Claim,
-    Figure,
-    Raw,
-    Section,
-    Table,
+    BarPlot,
+    MeasuredClaim,
+    MeasurementSummary,
     amount,
-    builder,
-    images,
-    made,
+    facts_of,
+    images_fact,
+    summarize,
 )
 
-_CEILING, _NATIVE = "after", "native"
 
-
-@builder("large photos")
-def large_photos(raw: Raw) -> Section:
+@summarize.register
+def large_photos(result: LargePhotosResult) -> MeasurementSummary:
     """Effect in the attacker's view, by where the perturbation is predicted."""
-    label = raw["defender"]
-    claims, plots, tables = [], [], []
-    for encoder, views in raw["effects"].items():
+    label = result.defender
+    # One view in a finding is enough for a summary: the first, which is what most scripts do.
+    first = next(iter(result.views))
+    findings, plots, tables = [], [], []
+    for encoder, views in result.effects.items():
         ways = list(next(iter(views.values())))
         real = ways[0]
-        for view, row in views.items():
-            ours, native = row[real], row[_NATIVE]
-            claims.append(Claim(
-                "kept", label,
-                f"Of a large photo that the attacker scales ({view}), {ours['kept']:.0f} % "
-                f"[{ours['low']:.0f}, {ours['high']:.0f}] of the effect on {encoder} is left, of "
-                f"one protected at full size {native['kept']:.0f} %; 100 % is protecting what the "
-                f"attacker has scaled already.",
-                {"encoder": encoder, "view": view, "kept": ours["kept"], "low": ours["low"],
-                 "high": ours["high"], "native": native["kept"]},
-            ))  # fmt: skip
-        plots.append(Figure(
+        ours, native = views[first][real], views[first][NATIVE]
+        findings.append(MeasuredClaim(
+            "kept", label,
+            f"Of a large photo that the attacker scales ({first}), {ours.kept:.0f} % "
+            f"[{ours.low:.0f}, {ours.high:.0f}] of the effect on {encoder} is left, of one "
+            f"protected at full size {native.kept:.0f} %; 100 % is protecting what the attacker "
+            "has scaled already.",
+            {"encoder": encoder, "view": first, "kept": ours.kept, "low": ours.low,
+             "high": ours.high, "native": native.kept},
+        ))  # fmt: skip
+        plots.append(BarPlot(
             f"{label} on {encoder}, {real}",
             "per cent of the ceiling; the line is protecting at full size",
-            bars([Bar(view, row[real]["kept"], row[real]["high"], accent=True,
-                      floor=row[_NATIVE]["kept"]) for view, row in views.items()],
-                 f"effect kept on large photos, {encoder}", lambda value: f"{value:.0f} %"),
+            [Bar(view, row[real].kept, row[real].low, row[real].high, accent=True,
+                 floor=row[NATIVE].kept) for view, row in views.items()],
+            "{:.0f} %",
         ))  # fmt: skip
-        rows = [
-            [view, *(f"{amount(row[way]['effect'])} ({row[way]['kept']:.0f} %)" for way in ways),
-             *(f"{row[way]['rms_levels']:.1f}" for way in (real, _NATIVE, _CEILING))]
-            for view, row in views.items()
-        ]  # fmt: skip
+        shown = (real, NATIVE, CEILING)
         tables.append(Table(
-            f"Effect on {encoder}",
-            ["view", *ways, *(f"RMS, {way}" for way in (real, _NATIVE, _CEILING))], rows,
+            f"Effect on {encoder}", ["view", *ways, *(f"RMS, {way}" for way in shown)],
+            [[view, *(f"{amount(row[way].effect)} ({row[way].kept:.0f} %)" for way in ways),
+              *(f"{row[way].rms_levels:.1f}" for way in shown)] for view, row in views.items()],
             "Relative latent shift in the attacker's view, in brackets per cent of the ceiling "
             "(after); RMS of the change in that view, in levels.",
         ))  # fmt: skip
-    enlarged = raw["images"]["enlarged"]
+    enlarged = result.images.enlarged
     warnings = [
-        f"{enlarged} of {raw['images']['count']} photos are portraits enlarged to 12 megapixels, "
+        f"{enlarged} of {result.images.count} photos are portraits enlarged to 12 megapixels, "
         "with grain added, not photos of that size."
     ] if enlarged else []  # fmt: skip
-    facts = [images(raw), ("bound", f"{raw['levels']} levels"), *made(raw)]
-    # One view in a claim is enough for a summary: the first, which is what most scripts do.
-    first = [claim for claim in claims if claim.values["view"] == next(iter(raw["views"]))]
-    weights = {label: raw["weights"]} if raw.get("weights") else {}
-    return Section("Large photos", facts, first, warnings, plots, tables, weights=weights)
+    facts = [images_fact(result.images), ("bound", f"{result.levels} levels"),
+             *facts_of(result.made, result.device)]  # fmt: skip
+    weights = {label: result.weights} if result.weights else {}
+    return MeasurementSummary("Large photos", facts, findings, warnings, plots, tables, weights)

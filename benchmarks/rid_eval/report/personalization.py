@@ -1,158 +1,182 @@
-"""Section of ``rid-eval personalize``."""
+"""What a report says of ``rid-eval personalize``."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
-from rid_core.plots import Bar, bars
-from rid_eval.report.content import (
-    Claim,
-    Figure,
-    Raw,
-    Section,
-    Table,
-    builder,
-    interval,
-    made,
-)
-
-_COLUMNS = {
-    "fdfr": ("no face (FDFR)", 2),
-    "ism_found": ("ISM, found faces", 2),
-    "ism_zero": ("ISM, no face is 0", 2),
-    "recognised": ("recognised", 2),
-    "jod": ("JOD", 2),
-    "levels": ("levels", 1),
-    "psnr": ("PSNR, dB", 1),
-    "lpips": ("LPIPS", 2),
-    "latent_shift": ("latent shift", 2),
-    "denoising_rise": ("denoising loss, rise", 3),
-}
+from rid_core.report import Cell, Table
+from rid_core.report.plots import Bar
+from rid_eval.personalization.figures import Means, PersonalizationResult
+from rid_eval.personalization.protections import Description
+from rid_eval.report.content import BarPlot, MeasuredClaim, MeasurementSummary, facts_of, summarize
+from rid_eval.statistics import Interval
 
 
-@builder("personalization")
-def personalization(raw: Raw) -> Section:
+def _columns(means: Means) -> dict[str, tuple[Interval | None, int]]:
+    """What a table shows of a condition, by heading, with decimals."""
+    return {
+        "no face (FDFR)": (means.fdfr, 2),
+        "ISM, found faces": (means.ism_found, 2),
+        "ISM, no face is 0": (means.ism_zero, 2),
+        "recognised": (means.recognised, 2),
+        "JOD": (means.jod, 2),
+        "levels": (means.levels, 1),
+        "PSNR, dB": (means.psnr, 1),
+        "LPIPS": (means.lpips, 2),
+        "latent shift": (means.latent_shift, 2),
+        "denoising loss, rise": (means.denoising_rise, 3),
+    }
+
+
+@summarize.register
+def personalization(result: PersonalizationResult) -> MeasurementSummary:
     """What personalization makes of protected photos."""
-    conditions = raw["conditions"]
-    method, model = raw["settings"]["method"], raw["surrogate"]
-    channel = "" if raw["channel"] == "plain" else f", after {raw['channel']}"
+    method, model, judge = result.settings["method"], result.surrogate, result.judge
+    channel = "" if result.channel == "plain" else f", after {result.channel}"
     title = f"Personalization by {method} on {model}{channel}"
-    works = raw["attack"] == "works"
+    works = result.attack == "works"
     warnings = [] if works else [
         f"The attack does not work on clean photos, so nothing here measures protection: "
-        f"{raw['gate']['reason']}."
+        f"{result.gate.reason}."
     ]  # fmt: skip
-    judge = raw["judge"]
-    bars_of = [
-        Bar(label, value["value"], value["high"], floor=judge["threshold"],
-            accent="defender" in raw["protections"].get(label, {}))
-        for label, row in conditions.items()
-        if (value := row["means"]["ism_zero"])["value"] is not None
-    ]  # fmt: skip
-    plots = [Figure(
+    likeness = {label: condition.means.ism_zero for label, condition in result.conditions.items()}
+    plot = BarPlot(
         "Likeness of samples to the person",
-        f"ISM by {judge['name']}, a sample without a face is 0; shorter is better protected; thin: "
-        "to the end of the interval; the line is the judge's threshold",
-        bars(bars_of, title, lambda value: f"{value:.2f}"),
-    )]  # fmt: skip
-    columns = [name for name in _COLUMNS if any(name in c["means"] for c in conditions.values())]
-    rows = [
-        [label, str(row["attacks"]),
-         *(interval(row["means"].get(name), _COLUMNS[name][1]) for name in columns)]
-        for label, row in conditions.items()
-    ]  # fmt: skip
-    head = ["photos", "attacks", *(_COLUMNS[name][0] for name in columns)]
-    tables = [Table("Samples and photos", head, rows, "Means with 95 % intervals over people.")]
-    if raw["ratios"]:
-        ratios = [
-            [f"{row['of']} to {row['to']}", interval(row["zero"]), interval(row["found"]),
-             "–" if row.get("target") is None else f"at least {row['target']:g}"]
-            for row in raw["ratios"]
-        ]  # fmt: skip
-        head = ["fall under", "no face is 0", "found faces", "target"]
-        tables.append(Table("Fall of ISM, as multiples of other falls", head, ratios))
+        f"ISM by {judge.name}, a sample without a face is 0; shorter is better protected; thin: "
+        "the interval; the line is the judge's threshold",
+        [Bar(label, found.value, _known(found.low), _known(found.high), floor=judge.threshold,
+             accent=_of(result, label).defender is not None)
+         for label, found in likeness.items() if not math.isnan(found.value)],
+    )  # fmt: skip
     facts = [
-        ("model", f"{model}, preset {raw['preset']}"),
-        ("people", f"{len(raw['people'])}: {', '.join(raw['people'])}"),
-        ("bound", f"{raw['levels']} levels"),
-        ("judge", f"{judge['name']}, threshold {judge['threshold']:.3f} ({judge['from']})"),
-        ("attack", raw["gate"]["reason"]),
-        *_slow_methods(raw["protections"]),
-        *made(raw),
+        ("model", f"{model}, preset {result.preset}"),
+        ("people", f"{len(result.people)}: {', '.join(result.people)}"),
+        ("attackers' own photos", f"ISM {result.photos_to_person.text()}"),
+        ("bound", f"{result.levels} levels"),
+        ("judge", f"{judge.name}, threshold {judge.threshold:.3f} ({judge.origin})"),
+        ("attack", result.gate.reason),
+        *_slow_methods(result.protections),
+        *facts_of(result.made, result.device),
     ]
-    claims = _claims(raw, method, model, channel) if works else []
-    weights = {label: about["weights"] for label, about in raw["protections"].items()
-               if about.get("weights")}  # fmt: skip
-    return Section(title, facts, claims, warnings, plots, tables, weights=weights)
+    findings = _findings(result, f"{method} on {model}{channel}") if works else []
+    weights = {label: about.weights for label, about in result.protections.items()
+               if about.weights}  # fmt: skip
+    return MeasurementSummary(title, facts, findings, warnings, [plot], _tables(result), weights)
 
 
-def _slow_methods(protections: Raw) -> list[tuple[str, str]]:
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _of(result: PersonalizationResult, label: str) -> Description:
+    return result.protections.get(label, Description())
+
+
+def _tables(result: PersonalizationResult) -> list[Table]:
+    columns = {label: _columns(condition.means) for label, condition in result.conditions.items()}
+    heads = [head for head in next(iter(columns.values()))
+             if any(found[head][0] for found in columns.values())]  # fmt: skip
+    rows: list[list[Cell]] = []
+    for label, condition in result.conditions.items():
+        shown = [columns[label][head] for head in heads]
+        rows.append(
+            [
+                label,
+                condition.attacks,
+                *(found.text(digits) if found else None for found, digits in shown),
+            ]
+        )
+    tables = [Table("Samples and photos", ["photos", "attacks", *heads], rows,
+                    "Means with 95 % intervals over people.")]  # fmt: skip
+    ratios: list[list[Cell]] = [
+        [f"{row.of} to {row.to}", row.zero.text(), row.found.text(),
+         None if row.target is None else f"at least {row.target:g}"]
+        for row in result.ratios
+    ]  # fmt: skip
+    kept: list[list[Cell]] = [
+        [label, *(found.text() if found else None for found in (share.zero, share.found))]
+        for label, share in (result.kept or {}).items()
+    ]  # fmt: skip
+    rules = ["no face is 0", "found faces"]
+    if ratios:
+        tables.append(Table("Fall of ISM, as multiples of other falls",
+                            ["fall under", *rules, "target"], ratios))  # fmt: skip
+    if kept:
+        tables.append(Table(f"Share of the plain fall of ISM that is left after {result.channel}",
+                            ["photos", *rules], kept))  # fmt: skip
+    return tables
+
+
+def _slow_methods(protections: dict[str, Description]) -> list[tuple[str, str]]:
     """What slow methods attacked, and what was scaled to another's look."""
     facts = []
     for label, about in protections.items():
-        # Earlier files named what was attacked by its digest alone.
-        models = about.get("attacked")
-        if isinstance(models, list):
+        if isinstance(about.attacked, list):
             names = ", ".join(
-                f"{m['name']} (a distillation of {m['distils']})" if "distils" in m else m["name"]
-                for m in models
+                f"{one.name} (a distillation of {one.distils})" if one.distils else one.name
+                for one in about.attacked
             )
             facts.append((label, f"attacked {names}"))
-    alike = [label for label, about in protections.items() if "look_of" in about]
+    alike = {label: about.look_of for label, about in protections.items() if about.look_of}
     if alike:
-        of = protections[alike[0]]["look_of"]["defender"]
+        of = next(iter(alike.values())).defender
         facts.append(("look", f"{', '.join(alike)}: scaled to the JOD of the photos under {of}"))
     return facts
 
 
-def _claims(raw: Raw, method: str, model: str, channel: str) -> list[Claim]:
-    conditions, found = raw["conditions"], []
-    clean = conditions["clean"]["means"]
-    for label, about in raw["protections"].items():
-        if "defender" not in about or label not in conditions:
+def _findings(result: PersonalizationResult, setting: str) -> list[MeasuredClaim]:
+    found = []
+    clean = result.conditions["clean"].means
+    for label, about in result.protections.items():
+        if about.defender is None or label not in result.conditions:
             continue
-        means = conditions[label]["means"]
-        people = means["ism_zero"]["identities"]
-        where = f"{method} on {model}{channel}, {people} people"
-        look = f"; JOD of the photos {interval(means['jod'])}" if "jod" in means else ""
+        means = result.conditions[label].means
+        where = f"{setting}, {means.ism_zero.identities} people"
         # Of partly protected photos the share of the effect counts, which is of the same people.
-        found += [] if "share" in about else [Claim(
-            "effect", label,
-            f"Trained on photos under {label}, samples are less like the person: ISM "
-            f"{interval(means['ism_zero'])} instead of {interval(clean['ism_zero'])} where no face "
-            f"counts 0, {interval(means['ism_found'])} instead of {interval(clean['ism_found'])} "
-            f"over found faces; no face is found in {interval(means['fdfr'])} instead of "
-            f"{interval(clean['fdfr'])} ({where}{look})."
-            if _less(means, clean) else
-            f"Trained on photos under {label}, samples are as much like the person as before: ISM "
-            f"{interval(means['ism_zero'])} against {interval(clean['ism_zero'])} where no face "
-            f"counts 0 ({where}{look}).",
-            {name: {"protected": means[name], "clean": clean[name]}
-             for name in ("ism_zero", "ism_found", "fdfr")}
-            | ({"jod": means["jod"]} if "jod" in means else {}),
-        )]  # fmt: skip
-        for row in raw["ratios"]:
-            if row["of"] != label or row["zero"].get("value") is None:
+        if about.share is None:
+            found.append(_likeness(label, means, clean, where))
+        for row in result.ratios:
+            if row.of != label or math.isnan(row.zero.value):
                 continue
-            target = row.get("target")
-            wanted = "" if target is None else f" (wanted: at least {target:g})"
-            found.append(Claim(
+            wanted = "" if row.target is None else f" (wanted: at least {row.target:g})"
+            found.append(MeasuredClaim(
                 "effect", label,
-                f"The fall of ISM under {label} is {interval(row['zero'])} times the one under "
-                f"{row['to']}{wanted} ({where}).",
-                {"to": row["to"], "ratio": row["zero"], "target": target},
+                f"The fall of ISM under {label} is {row.zero.text()} times the one under {row.to}"
+                f"{wanted} ({where}).",
+                {"to": row.to, "ratio": row.zero, "target": row.target},
             ))  # fmt: skip
-        kept = raw.get("kept", {}).get(label)
-        if kept and kept["zero"].get("value") is not None:
-            found.append(Claim(
+        kept = (result.kept or {}).get(label)
+        if kept and kept.zero and not math.isnan(kept.zero.value):
+            found.append(MeasuredClaim(
                 "kept", label,
-                f"Of the fall of ISM under {label} {interval(kept['zero'])} is left after "
-                f"{raw['channel']} ({method} on {model}).",
-                {"channel": raw["channel"], "kept": kept["zero"]},
+                f"Of the fall of ISM under {label} {kept.zero.text()} is left after "
+                f"{result.channel} ({result.settings['method']} on {result.surrogate}).",
+                {"channel": result.channel, "kept": kept.zero},
             ))  # fmt: skip
     return found
 
 
-def _less(means: dict[str, Any], clean: dict[str, Any]) -> bool:
-    """Whether ISM fell at all; how surely, the intervals say."""
-    return bool(means["ism_zero"]["value"] < clean["ism_zero"]["value"])
+def _likeness(label: str, means: Means, clean: Means, where: str) -> MeasuredClaim:
+    """Whether samples are less like the person; how surely, the intervals say."""
+    look = f"; JOD of the photos {means.jod.text()}" if means.jod else ""
+    if means.ism_zero.value < clean.ism_zero.value:
+        text = (
+            f"Trained on photos under {label}, samples are less like the person: ISM "
+            f"{means.ism_zero.text()} instead of {clean.ism_zero.text()} where no face counts 0, "
+            f"{means.ism_found.text()} instead of {clean.ism_found.text()} over found faces; no "
+            f"face is found in {means.fdfr.text()} instead of {clean.fdfr.text()} ({where}{look})."
+        )
+    else:
+        text = (
+            f"Trained on photos under {label}, samples are as much like the person as before: ISM "
+            f"{means.ism_zero.text()} against {clean.ism_zero.text()} where no face counts 0 "
+            f"({where}{look})."
+        )
+    values: dict[str, object] = {
+        "ism_zero": {"protected": means.ism_zero, "clean": clean.ism_zero},
+        "ism_found": {"protected": means.ism_found, "clean": clean.ism_found},
+        "fdfr": {"protected": means.fdfr, "clean": clean.fdfr},
+    }
+    return MeasuredClaim(
+        "effect", label, text, {**values, "jod": means.jod} if means.jod else values
+    )

@@ -2,8 +2,7 @@
 
 ``MilProgram.load(path)`` reads an ``.mlpackage`` that holds an ML program; ``predict`` runs it as
 an app would, and ``run`` gives the bare tensors and shows every layer to an observer. Operations
-that it does not know are refused, never guessed; so are damaged packages. ``activation_ranges``
-calibrates static quantization with it.
+that it does not know are refused, never guessed; so are damaged packages.
 
 Reading a package needs coremltools (for its protobuf classes, on any system) and torch; importing
 this package needs neither.
@@ -11,9 +10,8 @@ this package needs neither.
 
 from __future__ import annotations
 
-from rid_export.mil.errors import MilError
+from rid_export.mil.dtypes import MilError
 from rid_export.mil.features import Feature
 from rid_export.mil.program import MilProgram
-from rid_export.mil.ranges import Range, activation_ranges
 
-__all__ = ["Feature", "MilError", "MilProgram", "Range", "activation_ranges"]
+__all__ = ["Feature", "MilError", "MilProgram"]

@@ -12,11 +12,11 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rid_export.mil.dtypes import DType, byte_count, decode_bytes
-from rid_export.mil.errors import MilError
+import numpy as np
+
+from rid_export.mil.dtypes import DType, MilError, byte_count
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 _ALIGNMENT = 64
@@ -78,4 +78,4 @@ class BlobFile:
                     f"the data of {where} end at byte {start + size}, but the file has {self._size}"
                 )
             file.seek(start)
-            return decode_bytes(file.read(size), dtype, count)
+            return np.frombuffer(file.read(size), dtype.numpy).copy()

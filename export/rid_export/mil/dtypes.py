@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rid_export.mil.errors import MilError
+from rid_core.errors import RidError
 
 if TYPE_CHECKING:
     import torch
-    from numpy.typing import NDArray
+
+
+class MilError(RidError, ValueError):
+    """A package or an input that cannot be run: one line that says what is wrong and what to do."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,7 @@ class DType:
         name: as MIL writes it in text, e.g. ``fp16``.
         proto: number in MIL.proto's ``DataType``.
         blob: number in the weight file's ``BlobDataType``, or None where weights cannot have it.
-        bits: width of one stored element; below 8, elements are packed.
-        numpy: numpy type of unpacked values, little endian.
+        numpy: numpy type of stored values, little endian.
         carrier: torch type that carries them. torch has no arithmetic for unsigned 16 and 32 bit
             integers; the next wider signed type is exact.
     """
@@ -35,7 +37,6 @@ class DType:
     name: str
     proto: int
     blob: int | None
-    bits: int
     numpy: str
     carrier: str
 
@@ -59,26 +60,20 @@ class DType:
         return dtype
 
 
-STRING = DType("string", 2, None, 0, "U", "")
+STRING = DType("string", 2, None, "U", "")
 
 _DTYPES = (
-    DType("bool", 1, None, 8, "?", "bool"),
+    DType("bool", 1, None, "?", "bool"),
     STRING,
-    DType("fp16", 10, 1, 16, "<f2", "float16"),
-    DType("fp32", 11, 2, 32, "<f4", "float32"),
-    DType("int8", 21, 4, 8, "<i1", "int8"),
-    DType("int16", 22, 6, 16, "<i2", "int16"),
-    DType("int32", 23, 14, 32, "<i4", "int32"),
-    DType("int64", 24, None, 64, "<i8", "int64"),
-    DType("int4", 25, 8, 4, "<i1", "int8"),
-    DType("uint8", 31, 3, 8, "<u1", "uint8"),
-    DType("uint16", 32, 7, 16, "<u2", "int32"),
-    DType("uint32", 33, 15, 32, "<u4", "int64"),
-    DType("uint4", 35, 11, 4, "<u1", "uint8"),
-    DType("uint2", 36, 10, 2, "<u1", "uint8"),
-    DType("uint1", 37, 9, 1, "<u1", "uint8"),
-    DType("uint6", 38, 13, 6, "<u1", "uint8"),
-    DType("uint3", 39, 12, 3, "<u1", "uint8"),
+    DType("fp16", 10, 1, "<f2", "float16"),
+    DType("fp32", 11, 2, "<f4", "float32"),
+    DType("int8", 21, 4, "<i1", "int8"),
+    DType("int16", 22, 6, "<i2", "int16"),
+    DType("int32", 23, 14, "<i4", "int32"),
+    DType("int64", 24, None, "<i8", "int64"),
+    DType("uint8", 31, 3, "<u1", "uint8"),
+    DType("uint16", 32, 7, "<u2", "int32"),
+    DType("uint32", 33, 15, "<u4", "int64"),
 )
 _BY_PROTO = {dtype.proto: dtype for dtype in _DTYPES}
 _BY_NAME = {dtype.name: dtype for dtype in _DTYPES}
@@ -123,26 +118,6 @@ class TensorType:
         )
 
 
-def unpack_bits(packed: NDArray[np.uint8], dtype: DType, count: int) -> NDArray[np.generic]:
-    """``count`` elements of a packed type from bytes; bits fill from the least significant up.
-
-    An element may straddle two bytes (3 and 6 bits). Documented at coremltools'
-    ``constexpr_lut_to_dense``.
-    """
-    bits = np.unpackbits(packed, bitorder="little")[: count * dtype.bits]
-    values = np.packbits(bits.reshape(count, dtype.bits), axis=1, bitorder="little").reshape(count)
-    if dtype.name == "int4":  # two's complement in four bits
-        return ((values ^ 8).astype(np.int8) - 8).astype(np.int8)
-    return values
-
-
-def decode_bytes(data: bytes, dtype: DType, count: int) -> NDArray[np.generic]:
-    """``count`` elements from little-endian bytes, unpacked where the type is below a byte."""
-    if dtype.bits < 8:
-        return unpack_bits(np.frombuffer(data, np.uint8), dtype, count)
-    return np.frombuffer(data, dtype.numpy).copy()
-
-
 def byte_count(dtype: DType, count: int) -> int:
     """Bytes that ``count`` elements take when stored."""
-    return -(-count * dtype.bits // 8)
+    return count * np.dtype(dtype.numpy).itemsize

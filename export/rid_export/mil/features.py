@@ -1,14 +1,13 @@
 """What an app passes in and gets back: images and multi-arrays.
 
 An image feature is a CVPixelBuffer on a phone. It holds 8-bit colour [1]; here it is a uint8 array
-[H, W, 3] in RGB order, whatever order the program works in. Scale and bias of an image input are
-not part of the description of an ML program: coremltools writes them into the program as ordinary
-operations, so that running the program applies them [2].
+[H, W, 3] in RGB order; other orders and grey images are refused. Scale and bias of an image input
+are not part of the description of an ML program: coremltools writes them into the program as
+ordinary operations, so that running the program applies them [2].
 
 An image output is the program's tensor, in 0..255, stored as 8 bits. Apple documents neither how
-Core ML rounds nor that it clamps. The model here clamps, and rounds to nearest unless
-``image_rounding="truncate"``. A program that rounds and clamps its own output is free of the
-question: both give the same pixels.
+Core ML rounds nor that it clamps; here it is clamped and rounded to nearest. Our programs round and
+clamp their own output, and so are free of the question.
 
 [1] coremltools guide, "Image Input and Output", section "Set the Scalar Type".
 [2] Same page, "Add Image Preprocessing Options"; pass ``mil_backend::insert_image_preprocessing``.
@@ -23,13 +22,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rid_export.mil.dtypes import TensorType
-from rid_export.mil.errors import MilError
+from rid_export.mil.dtypes import MilError, TensorType
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-ImageRounding = Literal["nearest", "truncate"]
 
 # Values of ``ArrayDataType`` and ``ColorSpace`` in Apple's public FeatureTypes.proto.
 _ARRAY_DTYPES = {
@@ -39,7 +35,7 @@ _ARRAY_DTYPES = {
     131080: "int8",
     65552: "float16",
 }
-_COLOR_LAYOUTS = {10: "GRAYSCALE", 20: "RGB", 30: "BGR"}
+_RGB = 20
 
 
 @dataclass(frozen=True)
@@ -49,18 +45,14 @@ class Feature:
     Attributes:
         name: name in the app's generated class.
         kind: ``image`` or ``multiarray``.
-        shape: of the array to pass or to expect: [H, W, 3] for a colour image, [H, W] for a grey
-            one.
+        shape: of the array to pass or to expect; [H, W, 3] for an image.
         dtype: numpy type of that array; uint8 for images.
-        color_layout: order of the program's channels (RGB, BGR or GRAYSCALE), None for
-            multi-arrays. The array to pass or expect is RGB in any case.
     """
 
     name: str
     kind: Literal["image", "multiarray"]
     shape: tuple[int, ...]
     dtype: str
-    color_layout: str | None = None
 
 
 def read_feature(proto: Any) -> Feature:
@@ -77,11 +69,9 @@ def read_feature(proto: Any) -> Feature:
         if dtype is None:
             raise MilError(f"feature {name!r} has array type {message.dataType}, not modelled")
         return Feature(name, "multiarray", tuple(int(n) for n in message.shape), dtype)
-    layout = _COLOR_LAYOUTS.get(message.colorSpace)
-    if layout is None:
+    if message.colorSpace != _RGB:
         raise MilError(f"feature {name!r} has colour space {message.colorSpace}, not modelled")
-    size = (int(message.height), int(message.width))
-    return Feature(name, "image", size if layout == "GRAYSCALE" else (*size, 3), "uint8", layout)
+    return Feature(name, "image", (int(message.height), int(message.width), 3), "uint8")
 
 
 def check_feature(feature: Feature, declared: TensorType | None, what: str) -> Feature:
@@ -93,8 +83,7 @@ def check_feature(feature: Feature, declared: TensorType | None, what: str) -> F
         raise MilError(f"the program has no {what} {feature.name!r}; export the package again")
     shape = feature.shape
     if feature.kind == "image":
-        channels = 1 if feature.color_layout == "GRAYSCALE" else 3
-        shape = (1, channels, *feature.shape[:2])
+        shape = (1, 3, *feature.shape[:2])
         if not declared.dtype.is_float:
             raise MilError(f"image {feature.name!r} is {declared}; images must be float tensors")
     if not shape:
@@ -120,10 +109,7 @@ def to_tensor(feature: Feature, value: NDArray[Any], declared: TensorType) -> Te
     if feature.kind == "image":
         if array.dtype != np.uint8:
             raise MilError(f"input {feature.name!r} must be uint8, not {array.dtype}")
-        planes = array.reshape(*array.shape[:2], -1).transpose(2, 0, 1)
-        if feature.color_layout == "BGR":
-            planes = planes[::-1]
-        array = planes[None]
+        array = array.transpose(2, 0, 1)[None]
     elif not np.isfinite(array).all():
         raise MilError(f"input {feature.name!r} holds NaN or infinity; pass finite numbers")
     else:
@@ -132,7 +118,7 @@ def to_tensor(feature: Feature, value: NDArray[Any], declared: TensorType) -> Te
     return tensor.to(declared.dtype.torch_dtype())
 
 
-def from_tensor(feature: Feature, tensor: Tensor, rounding: ImageRounding) -> NDArray[Any]:
+def from_tensor(feature: Feature, tensor: Tensor) -> NDArray[Any]:
     """The program's output tensor as the app's array.
 
     A multi-array may hold NaN, as on a phone; an image cannot, and MilError names it.
@@ -145,12 +131,8 @@ def from_tensor(feature: Feature, tensor: Tensor, rounding: ImageRounding) -> ND
             f"output image {feature.name!r} holds NaN; look for the layer that makes it with "
             "observe="
         )
-    planes = np.clip(array[0].astype(np.float32), 0, 255)
-    levels = np.rint(planes) if rounding == "nearest" else np.floor(planes)
-    if feature.color_layout == "BGR":
-        levels = levels[::-1]
-    image: NDArray[np.uint8] = levels.astype(np.uint8).transpose(1, 2, 0)
-    return image.reshape(feature.shape).copy()
+    levels = np.rint(np.clip(array[0].astype(np.float32), 0, 255)).astype(np.uint8)
+    return levels.transpose(1, 2, 0).copy()
 
 
 def check_names(given: Mapping[str, object], features: tuple[Feature, ...]) -> None:

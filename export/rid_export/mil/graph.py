@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from rid_export.mil.dtypes import (
     STRING,
+    MilError,
     TensorType,
     byte_count,
-    decode_bytes,
     dtype_from_proto,
 )
-from rid_export.mil.errors import MilError
 from rid_export.mil.package import Package
 
 
@@ -103,7 +102,7 @@ def _constant(proto: Any, package: Package, what: str) -> Constant:
         data = tensor.bytes.values
         if len(data) != byte_count(dtype, count):
             raise MilError(f"{what} has {len(data)} bytes for {declared}; export the package again")
-        return Constant(declared, decode_bytes(data, dtype, count).reshape(sizes))
+        return Constant(declared, np.frombuffer(data, dtype.numpy).copy().reshape(sizes))
     items = getattr(tensor, repeated).values
     if len(items) != count:
         raise MilError(f"{what} has {len(items)} values for {declared}; export the package again")

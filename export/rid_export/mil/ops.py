@@ -11,16 +11,16 @@ by op against torch in ``tests/export/test_mil_ops.py``.
 
 from __future__ import annotations
 
-import math
+import functools
+import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rid_export.mil.dtypes import dtype_from_name, unpack_bits
-from rid_export.mil.errors import MilError
+from rid_export.mil.dtypes import MilError, dtype_from_name
 
 
 def to_ints(value: Tensor) -> list[int]:
@@ -242,20 +242,10 @@ def constexpr_affine_dequantize(
 
 
 def constexpr_lut_to_dense(indices: Tensor, lut: Tensor, shape: Tensor) -> Tensor:
-    """One palette [2**n] for the whole tensor; indices packed into bytes (iOS 16)."""
-    sizes = to_ints(shape)
-    bits = int(math.log2(lut.numel()))
-    if 2**bits != lut.numel():
-        raise MilError(f"a palette of {lut.numel()} entries is no power of two")
-    count = math.prod(sizes)
-    packed = indices.numpy().astype(np.uint8)
-    if packed.size * 8 < count * bits:
-        raise MilError(f"{packed.size} bytes cannot hold {count} indices of {bits} bits")
-    if bits == 8:
-        picked = packed[:count]
-    else:
-        picked = unpack_bits(packed, dtype_from_name(f"uint{bits}"), count).astype(np.uint8)
-    return lut[torch.from_numpy(picked.astype(np.int64))].reshape(sizes)
+    """One palette of 256 values for the whole tensor, an index per element (iOS 16)."""
+    if lut.numel() != 256:
+        raise MilError(f"a palette of {lut.numel()} entries is not modelled; only 256 are")
+    return lut[indices.long()].reshape(to_ints(shape))
 
 
 def quantize(
@@ -286,7 +276,9 @@ def dequantize(
     return _along(scale, input, axis) * values
 
 
-OPERATIONS: Mapping[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
+OpFunction = Callable[..., Tensor | tuple[Tensor, ...]]
+
+OPERATIONS: Mapping[str, OpFunction] = {
     "round": round_half_even,
     **{
         function.__name__: function
@@ -299,3 +291,44 @@ OPERATIONS: Mapping[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
     },
 }
 """Function by type of operation."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A function with the parameters it knows and those it needs."""
+
+    function: OpFunction
+    parameters: frozenset[str]
+    required: frozenset[str]
+
+
+def find_kernel(op_type: str, label: str, output: str, given: frozenset[str]) -> Kernel:
+    """The function for ``op_type``, called with the parameters ``given``.
+
+    MilError for an unknown op, an unknown parameter, or a missing one. ``label`` and ``output``
+    name the operation in the error.
+    """
+    if op_type not in OPERATIONS:
+        raise MilError(
+            f"{label} (output {output!r}) is no op of this interpreter, which refuses what it does "
+            "not know; write the layer with a known op, or add one to rid_export/mil/ops.py"
+        )
+    kernel = _kernel(OPERATIONS[op_type])
+    if unknown := given - kernel.parameters:
+        raise MilError(
+            f"{label} has parameters {sorted(unknown)} that the interpreter does not model; "
+            "it refuses what it does not know"
+        )
+    if missing := kernel.required - given:
+        raise MilError(f"{label} lacks {sorted(missing)}; export the package again")
+    return kernel
+
+
+@functools.cache
+def _kernel(function: OpFunction) -> Kernel:
+    parameters = inspect.signature(function).parameters.values()
+    return Kernel(
+        function,
+        frozenset(p.name for p in parameters),
+        frozenset(p.name for p in parameters if p.default is p.empty),
+    )

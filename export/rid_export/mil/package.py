@@ -11,7 +11,7 @@ from typing import Any
 
 from rid_core.errors import MissingExtraError
 from rid_export.mil.blob import BlobFile
-from rid_export.mil.errors import MilError
+from rid_export.mil.dtypes import MilError
 
 _MODEL_DIRECTORY = "@model_path/"
 

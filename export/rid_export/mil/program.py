@@ -6,11 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rid_export.mil.dtypes import TensorType
-from rid_export.mil.errors import MilError
+from rid_export.mil.dtypes import MilError, TensorType
 from rid_export.mil.features import (
     Feature,
-    ImageRounding,
     check_feature,
     check_names,
     from_tensor,
@@ -19,11 +17,12 @@ from rid_export.mil.features import (
 )
 from rid_export.mil.graph import Constant, Graph, Operation, read_graph
 from rid_export.mil.package import open_package
-from rid_export.mil.registry import Kernel, find_kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
+
+    from rid_export.mil.ops import Kernel
 
     Value = Tensor | str
     Observer = Callable[[str, str, Tensor], None]
@@ -94,7 +93,6 @@ class MilProgram:
         self,
         inputs: Mapping[str, NDArray[Any]],
         *,
-        image_rounding: ImageRounding = "nearest",
         observe: Observer | None = None,
     ) -> dict[str, NDArray[Any]]:
         """Run the program as an app does.
@@ -102,7 +100,6 @@ class MilProgram:
         Args:
             inputs: for each input feature an array of its shape and kind of type: uint8 RGB for
                 images, finite numbers for multi-arrays.
-            image_rounding: how image outputs become 8 bits; see :mod:`rid_export.mil.features`.
             observe: see :meth:`run`.
 
         Returns:
@@ -110,8 +107,7 @@ class MilProgram:
         """
         tensors = self._execute(inputs, observe)
         return {
-            feature.name: from_tensor(feature, tensors[feature.name], image_rounding)
-            for feature in self.outputs
+            feature.name: from_tensor(feature, tensors[feature.name]) for feature in self.outputs
         }
 
     def run(
@@ -141,6 +137,8 @@ class MilProgram:
 
     def _link(self, operation: Operation, types: Mapping[str, TensorType]) -> None:
         """Check an operation before anything runs; evaluate it now if it is a compressed weight."""
+        from rid_export.mil.ops import find_kernel
+
         label = f"{operation.type} {operation.name!r}"
         output = operation.outputs[0][0] if operation.outputs else "none"
         kernel = find_kernel(operation.type, label, output, frozenset(operation.operands))

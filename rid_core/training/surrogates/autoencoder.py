@@ -12,15 +12,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rid_core.data import CropDataset
+from rid_core.devices import seeded
 from rid_core.errors import RidError
-from rid_core.surrogates import Surrogate, open_surrogate
+from rid_core.surrogates import Surrogate, moved, open_surrogate
 from rid_core.training.fit import Task
-from rid_core.training.loop import draw
+from rid_core.training.loop import write_rows
 from rid_core.training.recipe import Losses
 from rid_core.training.run import State
 from rid_core.training.surrogates.card import write_card, writing
 from rid_core.training.surrogates.config import AutoencoderConfig
-from rid_core.training.surrogates.latents import noise_like, psnr
+from rid_core.training.surrogates.latents import noise_like
+from rid_core.visibility import psnr
 
 _SHOWN = 8
 
@@ -68,20 +70,21 @@ class AutoencoderTask(Task):
         scales = len(section.encoder)
         self.stride = 2 ** (scales - 1)
         self.teacher = None if config.teacher is None else self._open(config.teacher.path)
-        torch.manual_seed(config.optim.seed)
-        model = AutoencoderTiny(
-            encoder_block_out_channels=(section.width,) * scales,
-            decoder_block_out_channels=(section.width,) * scales,
-            num_encoder_blocks=tuple(section.encoder),
-            num_decoder_blocks=(section.decoder,) * scales,
-            latent_channels=section.latent,
-            act_fn=section.activation,
-        )
+        taught = None if self.teacher is None else self._channels(self.teacher)
+        with seeded(config.optim.seed):
+            model = AutoencoderTiny(
+                encoder_block_out_channels=(section.width,) * scales,
+                decoder_block_out_channels=(section.width,) * scales,
+                num_encoder_blocks=tuple(section.encoder),
+                num_decoder_blocks=(section.decoder,) * scales,
+                latent_channels=section.latent,
+                act_fn=section.activation,
+            )
+            network = Autoencoder(model, taught)
         if not config.loss.reconstruction:
             # Several processes would wait for the gradients of what is never used.
             model.decoder.requires_grad_(False)
-        taught = None if self.teacher is None else self._channels(self.teacher)
-        self.state = State(Autoencoder(model, taught), config, output, processes)
+        self.state = State(network, config, output, processes)
         self._device = torch.device("cpu")
 
     def _open(self, path: Path) -> Surrogate:
@@ -100,8 +103,8 @@ class AutoencoderTask(Task):
     def to(self, device: torch.device) -> None:
         """Move the teacher."""
         self._device = device
-        if isinstance(self.teacher, nn.Module):
-            self.teacher.to(device)
+        if self.teacher is not None:
+            moved(self.teacher, device)
 
     def losses(self, network: nn.Module, batch: Sequence[Tensor], step: int) -> Losses:
         """Reconstruction, divergence, and distance to the teacher's latent, those with a weight."""
@@ -134,15 +137,15 @@ class AutoencoderTask(Task):
         if not self.config.loss.reconstruction:
             return {}
         image = batch[0][:_SHOWN].to(self._device)
-        network = self._averaged()
+        network = self.state.averaged(Autoencoder)
         found = (network.model.decoder(network.model.encoder(image * 2 - 1)) / 2 + 0.5).clamp(0, 1)
-        draw([image, found], path)
+        write_rows([image, found], path)
         return {"psnr": round(float(psnr(image, found).mean()), 3)}
 
     def finish(self) -> Path:
         """Write the autoencoder in diffusers' layout, with its figures."""
         folder = self.state.output / self.config.name
-        model = copy.deepcopy(self._averaged().model).cpu()
+        model = copy.deepcopy(self.state.averaged(Autoencoder).model).cpu()
         model.to(memory_format=torch.contiguous_format)
         figures = {
             "stride": self.stride,
@@ -153,8 +156,3 @@ class AutoencoderTask(Task):
             model.save_pretrained(fresh)
             write_card(fresh, self.config, self.state.step, figures)
         return folder
-
-    def _averaged(self) -> Autoencoder:
-        module = self.state.average.module
-        assert isinstance(module, Autoencoder)
-        return module.eval()

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from rid_core.training.config import DataSection
-from rid_core.training.settings import Section, TrainingConfig
+from rid_core.training.settings import ConfigSection, TrainingConfig
 
 
-class FacesSection(Section):
+class FacesSection(ConfigSection):
     """Photos of faces, brought into one position."""
 
     folder: Path
@@ -27,14 +27,14 @@ class FacesSection(Section):
     """What the base encoder makes of the faces is kept here, for every run that needs it."""
 
 
-class BaseSection(Section):
+class BaseSection(ConfigSection):
     """The tiny autoencoder on whose latent the small one is built."""
 
     encoder: Path
     decoder: Path
 
 
-class NarrowSection(Section):
+class NarrowSection(ConfigSection):
     """Size of the small latent, and of the layers that make it."""
 
     channels: int = Field(8, ge=1)
@@ -58,7 +58,7 @@ class LatentAutoencoderConfig(TrainingConfig):
     model: NarrowSection = NarrowSection()  # type: ignore[call-arg]
 
 
-class DiffusionSection(Section):
+class DiffusionSection(ConfigSection):
     """A UNet of diffusers, and a small CLIP text encoder that learns beside it."""
 
     widths: Annotated[list[int], Field(min_length=1)] = Field(default_factory=lambda: [64, 128])
@@ -83,7 +83,7 @@ class DiffusionSection(Section):
         return self
 
 
-class SamplesSection(Section):
+class SamplesSection(ConfigSection):
     """Pictures that are drawn to see what was learned."""
 
     count: int = Field(16, ge=1)
@@ -107,7 +107,7 @@ class LatentDiffusionConfig(TrainingConfig):
     samples: SamplesSection = SamplesSection()  # type: ignore[call-arg]
 
 
-class AutoencoderSection(Section):
+class AutoencoderSection(ConfigSection):
     """Layers of a tiny autoencoder: diffusers' ``AutoencoderTiny``."""
 
     width: int = Field(32, ge=4)
@@ -119,14 +119,14 @@ class AutoencoderSection(Section):
     activation: Literal["relu", "gelu", "swish", "mish"] = "relu"
 
 
-class TeacherSection(Section):
+class TeacherSection(ConfigSection):
     """An encoder whose latent, or a linear image of it, is imitated."""
 
     path: Path
     weight: float = Field(1.0, gt=0)
 
 
-class AutoencoderLossSection(Section):
+class AutoencoderLossSection(ConfigSection):
     """What an autoencoder is trained for."""
 
     reconstruction: float = Field(1.0, ge=0)

@@ -14,11 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rid_core.data import to_pixels
+from rid_core.devices import seeded
 from rid_core.errors import MissingExtraError, RidError
 from rid_core.surrogates.latent_autoencoder import LatentAutoencoder
 from rid_core.surrogates.schedule import Schedule
 from rid_core.training.fit import Task
-from rid_core.training.loop import draw
+from rid_core.training.loop import write_rows
 from rid_core.training.recipe import Losses
 from rid_core.training.run import State
 from rid_core.training.surrogates.card import write_card, writing
@@ -138,10 +140,10 @@ class DiffusionTask(Task):
         self.tokens: Tensor = self.tokenizer(
             prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
         ).input_ids
-        torch.manual_seed(config.optim.seed)
-        network = build_denoiser(
-            config.model, latents.shape[1], latents.shape[-1], len(self.tokenizer)
-        )
+        with seeded(config.optim.seed):
+            network = build_denoiser(
+                config.model, latents.shape[1], latents.shape[-1], len(self.tokenizer)
+            )
         self.state = State(network, config, output, processes)
         self._device = torch.device("cpu")
 
@@ -161,7 +163,7 @@ class DiffusionTask(Task):
         self._device = device
         self.autoencoder.to(device)
 
-    def _chance(self, index: Tensor) -> tuple[Tensor, Tensor]:
+    def _drawn(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Timestep and prompt (0, or 1 for none) of each sample, [B] each."""
         seed, model = self.config.optim.seed, self.config.model
         rngs = [np.random.default_rng([seed, 2, number]) for number in index.tolist()]
@@ -173,7 +175,7 @@ class DiffusionTask(Task):
         """The model's own training loss: mean squared error of what it predicts."""
         latent, index = batch[0].to(self._device), batch[1]
         noise = noise_like(latent, index, self.config.optim.seed, 1)
-        t, empty = self._chance(index)
+        t, empty = self._drawn(index)
         noisy = self.schedule.add_noise(latent, noise, t)
         tokens = self.tokens[empty].to(self._device)
         output = network(noisy, t.to(self._device), tokens)
@@ -184,7 +186,7 @@ class DiffusionTask(Task):
     def draw_samples(self, count: int) -> Tensor:
         """Faces out of noise, always out of the same, by DDIM: [count, 3, H, W] in [0, 1]."""
         section = self.config.samples
-        network = self.state.average.module.eval()
+        network = self.state.averaged(Denoiser)
         like = self.samples[0][0]
         z = noise_like(like.expand(count, *like.shape), torch.arange(count), 0, 3)
         parts = [self._sample(network, part, section.steps, section.guidance)
@@ -226,8 +228,7 @@ class DiffusionTask(Task):
     def _save(self, folder: Path) -> None:
         from diffusers import __version__
 
-        network = self.state.average.module
-        assert isinstance(network, Denoiser)
+        network = self.state.averaged(Denoiser)
         save_tokenizer(folder / "tokenizer")
         self.scheduler.save_pretrained(folder / "scheduler")
         # Copies, since training may go on with these.
@@ -260,7 +261,7 @@ def _half(part: Any) -> Any:
 
 def _sheet(images: Tensor, path: Path) -> None:
     rows = [part for part in batches(images, _ROW) if len(part) == min(_ROW, len(images))]
-    draw(rows, path)
+    write_rows(rows, path)
 
 
 def faces_found(images: Tensor) -> int | None:
@@ -270,5 +271,4 @@ def faces_found(images: Tensor) -> int | None:
     except MissingExtraError as error:
         _log.warning("samples are not counted: %s", error)
         return None
-    arrays = (images * 255).round().byte().permute(0, 2, 3, 1).numpy()
-    return sum(points is not None for points in find(list(arrays)))
+    return sum(points is not None for points in find(list(to_pixels(images))))

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from rid_core.data import list_portraits, load_rgb
+from rid_core.data import centre_square, list_portraits, load_rgb
 from rid_core.errors import RidError
 from rid_core.faces import FaceDetector, align, largest
 from rid_core.files import replacing
@@ -147,7 +146,7 @@ def _aligned(paths: list[Path], section: FacesSection, find: Find | None) -> Ten
     """Faces in one position, uint8 [n, 3, size, size]; photos without one are left out."""
     size = section.size
     if find is None:
-        crops = [_centre(load_rgb(path, size), size) for path in paths]
+        crops = [np.asarray(centre_square(path, size)) for path in paths]
     else:
         photos = [np.asarray(load_rgb(path)) for path in paths]
         landmarks = find(photos)
@@ -157,11 +156,6 @@ def _aligned(paths: list[Path], section: FacesSection, find: Find | None) -> Ten
     if not crops:
         return torch.empty(0, 3, size, size, dtype=torch.uint8)
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
-
-
-def _centre(image: Image.Image, size: int) -> np.ndarray:
-    left, top = (image.width - size) // 2, (image.height - size) // 2
-    return np.asarray(image.crop((left, top, left + size, top + size)))
 
 
 @torch.no_grad()
@@ -208,8 +202,3 @@ def noise_like(value: Tensor, index: Tensor, seed: int, purpose: int) -> Tensor:
     drawn = [np.random.default_rng([seed, purpose, number]).standard_normal(
         value.shape[1:], np.float32) for number in index.tolist()]  # fmt: skip
     return torch.from_numpy(np.stack(drawn)).to(value.device)
-
-
-def psnr(one: Tensor, other: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of images in [0, 1], dB, [B]."""
-    return -10 * (one - other).square().flatten(1).mean(dim=1).clamp_min(1e-10).log10()

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rid_core.devices import seeded
 from rid_core.surrogates.latent_autoencoder import (
     LatentAutoencoder,
     Narrow,
@@ -18,7 +19,7 @@ from rid_core.surrogates.latent_autoencoder import (
 )
 from rid_core.surrogates.tiny_autoencoder import open_decoder, pooled_branches, read_state_dict
 from rid_core.training.fit import Task
-from rid_core.training.loop import draw
+from rid_core.training.loop import write_rows
 from rid_core.training.recipe import Losses
 from rid_core.training.run import State
 from rid_core.training.surrogates.card import write_card, writing
@@ -28,8 +29,8 @@ from rid_core.training.surrogates.latents import (
     LatentDataset,
     batches,
     noise_like,
-    psnr,
 )
+from rid_core.visibility import psnr
 
 _PROBES = 16
 _SHOWN = 8
@@ -87,16 +88,16 @@ class NarrowingTask(Task):
     def __init__(
         self, config: LatentAutoencoderConfig, output: Path, faces: FaceLatents, processes: int = 1
     ) -> None:
-        torch.manual_seed(config.optim.seed)
         self.config = config
         self.faces = faces
         self.samples = LatentDataset(faces.latents, faces.kept, config.optim.seed)
         self.decoder = open_decoder(config.base.decoder)
         # Both, to be measured beside what is trained.
-        self.components = {
-            "components": self._components(weighed=False),
-            "components, weighed": self._components(weighed=True),
-        }
+        with seeded(config.optim.seed):
+            self.components = {
+                "components": self._components(weighed=False),
+                "components, weighed": self._components(weighed=True),
+            }
         start = "components, weighed" if config.model.weighed else "components"
         self.state = State(copy.deepcopy(self.components[start]), config, output, processes)
         self._device = torch.device("cpu")
@@ -155,9 +156,9 @@ class NarrowingTask(Task):
     def preview(self, batch: Sequence[Tensor], path: Path) -> dict[str, float]:
         """Faces that were held out, and what comes back of them."""
         numbers = self.faces.held_out[:_SHOWN]
-        found = self._pictures(_averaged(self.state), numbers)
+        found = self._pictures(self.state.averaged(LatentPair), numbers)
         clean = self._clean(numbers)
-        draw([clean, found], path)
+        write_rows([clean, found], path)
         return {"psnr": round(float(psnr(clean, found).mean()), 3)}
 
     def finish(self) -> Path:
@@ -172,7 +173,7 @@ class NarrowingTask(Task):
         pictures = {
             "base": bare,
             **{name: self._pictures(pair, numbers) for name, pair in self.components.items()},
-            "trained": self._pictures(_averaged(self.state), numbers),
+            "trained": self._pictures(self.state.averaged(LatentPair), numbers),
         }
         figures: dict[str, Any] = {
             f"psnr_{name.replace(', ', '_')}": round(float(psnr(clean, found).mean()), 2)
@@ -181,7 +182,7 @@ class NarrowingTask(Task):
         figures |= {"faces": len(self.faces.kept), "measured_on": len(numbers)}
         folder = self.state.output / self.config.name
         with writing(folder) as fresh:
-            assemble(self.config, _averaged(self.state)).half().save_pretrained(fresh)
+            assemble(self.config, self.state.averaged(LatentPair)).half().save_pretrained(fresh)
             write_card(fresh, self.config, self.state.step, figures)
         return folder
 
@@ -211,9 +212,3 @@ def assemble(config: LatentAutoencoderConfig, pair: LatentPair) -> LatentAutoenc
 
 def _base(section: BaseSection) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return read_state_dict(section.encoder), read_state_dict(section.decoder)
-
-
-def _averaged(state: State) -> LatentPair:
-    module = state.average.module
-    assert isinstance(module, LatentPair)
-    return module.eval()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from rid_core.data import CropDataset, list_portraits
 from rid_core.errors import RidError, did_you_mean
-from rid_core.training.fit import Task, accelerator_for, fit, on_first
+from rid_core.training.fit import FitOptions, Task, accelerator_for, fit, on_first
 from rid_core.training.settings import TrainingConfig, check, read_toml
 from rid_core.training.surrogates.config import (
     AutoencoderConfig,
@@ -46,33 +46,18 @@ def load_surrogate_config(path: str | Path, assignments: tuple[str, ...] = ()) -
     return parse_surrogate_config(read_toml(Path(path), assignments), str(path))
 
 
-def train_surrogate(
-    config: TrainingConfig,
-    output: Path,
-    *,
-    restart: bool = False,
-    quiet: bool = False,
-    minutes: float | None = None,
-) -> Path:
-    """Train a surrogate; continues a run that ``output`` already holds, bit for bit.
-
-    Args:
-        config: of a registered kind.
-        output: folder for the state, the log, sample sheets, and the trained model.
-        restart: begin anew even if ``output`` holds a run.
-        quiet: no progress bar.
-        minutes: after so many, save and write what is there; the next call goes on.
+def train_surrogate(config: TrainingConfig, output: Path, **options: Unpack[FitOptions]) -> Path:
+    """Train a surrogate of a registered kind by :func:`~rid_core.training.fit.fit`.
 
     Returns:
         Folder of the trained model, which ``open_surrogate`` opens.
 
     Raises:
-        RidError: unfit data or weights, a state of another configuration, too little memory, or a
-            loss that is not finite (the last good state stays).
+        RidError: unfit data or weights, or what :func:`~rid_core.training.fit.fit` raises.
     """
     accelerator = accelerator_for(config.optim, output)
-    task = _task(config, output, accelerator, quiet)
-    return fit(task, accelerator, output, restart=restart, quiet=quiet, minutes=minutes)
+    task = _task(config, output, accelerator, options.get("quiet", False))
+    return fit(task, accelerator, output, **options)
 
 
 def _task(config: TrainingConfig, output: Path, accelerator: Any, quiet: bool) -> Task:

@@ -1,4 +1,4 @@
-/** Protect a photo of any size: the path of `rid_core.protect`, step by step. */
+/** Protect a photo of any size: the path of `rid_core.protection`, step by step. */
 
 import { type Budget, applyBudget } from "./budget.ts";
 import { RidError } from "./errors.ts";

@@ -28,9 +28,10 @@ export async function fetchModel(
   const parts: BlobPart[] = [];
   let length = 0;
   try {
-    for await (const part of response.body) {
-      parts.push(part);
-      length += part.length;
+    const reader = response.body.getReader(); // Safari's streams cannot be looped over
+    for (let next = await reader.read(); !next.done; next = await reader.read()) {
+      parts.push(next.value);
+      length += next.value.length;
       if (total > 0) progress(Math.min(length / total, 1));
     }
   } catch {

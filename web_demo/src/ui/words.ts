@@ -59,8 +59,8 @@ export function photoFacts(photo: Opened, model: ModelInfo, look: Look | null): 
 export function lookInWords(look: Look): string {
   const people = lookPeople(look);
   return (
-    `How visible is it? Shown both on a phone, ${people} of 100 people would prefer the original; ` +
-    "50 would be a guess. Enlarged, more of it is seen."
+    `How visible is it? By a model of human vision, ${people} of 100 people who see both on a ` +
+    "phone would prefer the original; 50 would be a guess. Enlarged, more of it is seen."
   );
 }
 

@@ -96,13 +96,14 @@ class TFLiteTarget(Target):
 
     def remarks(self, path: Path) -> tuple[str, ...]:
         """What XNNPACK takes of it, and which runtime was not there to run it."""
+        from rid_core.errors import pip_line
         from rid_core.runtimes.tensorflow import is_installed
 
         lines = [xnnpack_delegation(path).line()]
         if not is_installed():
             lines.append(
                 "not run in TensorFlow's own TFLite interpreter, which is not installed: "
-                "pip install 'rid-defender[tensorflow]'"
+                f"{pip_line('tensorflow')}"
             )
         return tuple(lines)
 

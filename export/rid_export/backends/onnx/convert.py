@@ -100,8 +100,8 @@ class OnnxTarget(Target):
             return ()
         return (
             "smaller than fp32, but not always faster in ONNX Runtime: x86 processors without VNNI "
-            f"multiply bytes in 16-bit steps, and {changes} of {len(nodes)} operators change types; "
-            "compare both on your device with rid-bench",
+            f"multiply bytes in 16-bit steps, and {changes} of {len(nodes)} operators change "
+            "types. Compare both on your device with rid-bench",
         )
 
 

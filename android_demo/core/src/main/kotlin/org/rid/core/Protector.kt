@@ -24,7 +24,7 @@ interface Defender : AutoCloseable {
 }
 
 /**
- * Protects photos of any size: the same algorithm as `rid_core.protect`, held to it by tests/golden.
+ * Protects photos of any size: the same algorithm as `rid_core.protection`, held to it by tests/golden.
  *
  * Whoever trains on a photo scales it down first, and a perturbation finer than that is averaged
  * away. So it is predicted at that scale ([predict]), and the perturbation, never the photo, is

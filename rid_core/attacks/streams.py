@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 
-class Chance:
+class RandomStreams:
     """Streams of random numbers.
 
     Args:

@@ -10,26 +10,23 @@ its shift there over theirs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from rid_core.assignments import Setting
 from rid_core.attacks import protect
 from rid_core.budget import Budget
 from rid_core.channel import Step, real_jpeg, resize_and_back
-from rid_core.data import list_portraits, load_rgb, to_tensor
 from rid_core.defenders import Defender
 from rid_core.surrogates import Ensemble, Surrogate, has_denoiser, relative_shift
-from rid_core.visibility import JOD
-from rid_eval.look import EQUAL_LOOK, aligned, protected_at, strength_at
+from rid_core.visibility import JOD, psnr
+from rid_eval.appearance import EQUAL_LOOK, protected_at, strength_at
 from rid_eval.metrics import training_loss
-
-_LEAST = 1e-10
-"""Mean squares below this are no change: 100 dB."""
+from rid_eval.results import Measurement, MethodRun, PhotoSet
 
 FLOOR = "random"
 """Label of the random signs."""
@@ -48,7 +45,7 @@ Shifts = dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True)
-class Row:
+class ShiftRow:
     """One protection.
 
     Attributes:
@@ -60,6 +57,7 @@ class Row:
         shift_at_look: at that strength.
         denoising: by diffusion model, how many times its clean value the training loss is at full
             strength, see :func:`rid_eval.metrics.denoising_rise`; mean over images.
+        effect: shift at equal look over that of random signs of the same JOD.
     """
 
     psnr: float
@@ -69,6 +67,33 @@ class Row:
     strength: float = 1.0
     shift_at_look: Shifts = field(default_factory=dict)
     denoising: dict[str, float] = field(default_factory=dict)
+    effect: Shifts = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShiftResult(Measurement):
+    """How far protections move latents, and what that is worth at equal look.
+
+    Attributes:
+        images: what was measured on.
+        levels: the bound.
+        look: JOD at which effects are compared.
+        device: where encoders ran.
+        encoders: by name, what each is a distillation of, None for none.
+        against: slow methods by label.
+        weights: digests of the defenders' weights by label.
+        rows: by label of the protection.
+    """
+
+    what: ClassVar[str] = "relative latent shift"
+    images: PhotoSet
+    levels: int
+    look: float
+    device: str
+    encoders: dict[str, str | None]
+    against: dict[str, MethodRun]
+    weights: dict[str, str]
+    rows: dict[str, ShiftRow]
 
 
 def random_signs(image: Tensor) -> Tensor:
@@ -90,25 +115,11 @@ def defender_protection(defender: Defender) -> Protection:
 
 
 def slow_protection(
-    method: str, surrogate: Surrogate, budget: Budget, settings: Mapping[str, Any]
+    method: str, surrogate: Surrogate, budget: Budget, settings: Mapping[str, Setting]
 ) -> Protection:
     """A slow method of :mod:`rid_core.attacks` on one surrogate as a protection."""
     ensemble = Ensemble([surrogate])
     return lambda image: protect(method, image, ensemble, budget, **settings)
-
-
-def load_images(
-    folder: Path, pattern: str, size: int, limit: int | None = None
-) -> dict[str, Tensor]:
-    """Portraits by path below ``folder``, scaled and cropped to a square, [1, 3, size, size]."""
-    paths = [p for p in list_portraits(folder, []) if p.match(pattern)]
-    images = {}
-    for path in paths[:limit]:
-        image = load_rgb(path, size)
-        left, top = (image.width - size) // 2, (image.height - size) // 2
-        name = path.relative_to(folder).as_posix()
-        images[name] = to_tensor(image.crop((left, top, left + size, top + size)))[None]
-    return images
 
 
 @dataclass(frozen=True)
@@ -157,11 +168,11 @@ def measure(
     budget: Budget,
     look: float = EQUAL_LOOK,
     on_image: Callable[[], None] = lambda: None,
-) -> dict[str, Row]:
+) -> dict[str, ShiftRow]:
     """Measure protections on 8-bit results, at full strength and at equal look.
 
     Args:
-        protections: what makes the perturbation, by label.
+        protections: what makes the perturbation, by label; random signs come first in any case.
         images: [1, 3, H, W] in [0, 1], one size, one or more.
         surrogates: encoders to measure on; of whole diffusion models the training loss too.
         budget: the bound.
@@ -170,14 +181,17 @@ def measure(
     """
     with torch.inference_mode():
         clean = [_Clean.of(image, surrogates) for image in images]
-    rows = {}
-    for label, protection in protections.items():
+    rows: dict[str, ShiftRow] = {}
+    floor: Shifts | None = None
+    for label, protection in {FLOOR: random_signs, **protections}.items():
         units = []
         for image in images:
             units.append(protection(image))
             on_image()
         with torch.inference_mode():
-            rows[label] = _row(clean, units, surrogates, budget, look)
+            row = _row(clean, units, surrogates, budget, look)
+        floor = floor or row.shift_at_look
+        rows[label] = replace(row, effect=_ratio(row.shift_at_look, floor))
     return rows
 
 
@@ -187,14 +201,14 @@ def _row(
     surrogates: Sequence[Surrogate],
     budget: Budget,
     look: float,
-) -> Row:
+) -> ShiftRow:
     strength = strength_at(look, [one.image for one in clean], units, budget)
     jod = JOD()
-    quality, squares, full, scaled, rises = [], [], [], [], []
+    quality, decibels, full, scaled, rises = [], [], [], [], []
     for one, unit in zip(clean, units, strict=True):
         protected = protected_at(one.image, unit, budget)
         quality.append(jod(one.image, protected).item())
-        squares.append((protected - one.image).square().mean().item())
+        decibels.append(psnr(one.image, protected).item())
         full.append(one.shifts(protected, surrogates))
         less = protected_at(one.image, unit, budget, strength)
         scaled.append(full[-1] if strength == 1 else one.shifts(less, surrogates))
@@ -202,8 +216,8 @@ def _row(
             s.name: training_loss(s, protected) / one.losses[s.name]
             for s in surrogates if has_denoiser(s)
         })  # fmt: skip
-    return Row(
-        psnr=float(np.mean([-10 * np.log10(max(square, _LEAST)) for square in squares])),
+    return ShiftRow(
+        psnr=float(np.mean(decibels)),
         jod=float(np.mean(quality)),
         jod_worst=min(quality),
         shift=_mean(full),
@@ -220,28 +234,6 @@ def _mean(found: Sequence[Shifts]) -> Shifts:
     }
 
 
-def effect(row: Row, floor: Row) -> Shifts:
-    """Shift of a protection over that of random signs of the same JOD."""
-    return {
-        encoder: {
-            step: value / floor.shift_at_look[encoder][step] for step, value in by_step.items()
-        }
-        for encoder, by_step in row.shift_at_look.items()
-    }
-
-
-def table(rows: Mapping[str, Row], budget: Budget, look: float = EQUAL_LOOK) -> str:
-    """Rows as text; after each shift, in brackets, the effect at equal look."""
-    base = rows[FLOOR]
-    head = ["protection", "PSNR, dB", "JOD", "worst", f"levels at JOD {look:g}"]
-    head += [f"{encoder} {name}" for encoder in base.shift for name in CHANNELS]
-    head += [f"{model} denoising" for model in base.denoising]
-    lines = [head]
-    for label, row in rows.items():
-        cells = [label, f"{row.psnr:.1f}", f"{row.jod:.2f}", f"{row.jod_worst:.2f}"]
-        cells.append(f"{row.strength * budget.levels:.1f}")
-        for encoder, effects in effect(row, base).items():
-            cells += [f"{row.shift[encoder][step]:.3f} ({times:.1f} x)"
-                      for step, times in effects.items()]  # fmt: skip
-        lines.append(cells + [f"x{rise:.2f}" for rise in row.denoising.values()])
-    return aligned(lines)
+def _ratio(above: Shifts, below: Shifts) -> Shifts:
+    return {encoder: {step: value / below[encoder][step] for step, value in by_step.items()}
+            for encoder, by_step in above.items()}  # fmt: skip

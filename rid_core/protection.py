@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from rid_core.budget import Budget, Verdict, verify
-from rid_core.errors import RidError
+from rid_core.errors import LowMemoryError, RidError
 from rid_core.image import compare, spill, tiling
 from rid_core.image import io as photo
 from rid_core.runtimes.base import Runtime
@@ -119,6 +119,24 @@ def protect_photo(pixels: np.ndarray, runtime: Runtime, budget: Budget | None = 
     return result
 
 
+def protect_checked(
+    pixels: np.ndarray, runtime: Runtime, budget: Budget
+) -> tuple[np.ndarray, Verdict]:
+    """:func:`protect_photo`, and how much it changed.
+
+    Raises:
+        RidError: as there, or no value changed: such a photo is not called protected.
+    """
+    protected = protect_photo(pixels, runtime, budget)
+    verdict = _verify(pixels, protected, budget.levels)
+    if verdict.max_levels == 0:
+        raise RidError(
+            "not one value changed, so nothing was protected and nothing written; "
+            "raise --levels or --strength, or take a trained model"
+        )
+    return protected, verdict
+
+
 def protect_file(
     source: str | Path,
     target: str | Path,
@@ -156,15 +174,9 @@ def protect_file(
     try:
         original = photo.load(source, strip_gps=strip_gps)
         try:
-            pixels = protect_photo(original.pixels, runtime, budget)
+            pixels, verdict = protect_checked(original.pixels, runtime, budget)
         except RidError as error:
             raise RidError(f"{source}: {error}") from None
-        verdict = _verify(original.pixels, pixels, budget.levels)
-        if verdict.max_levels == 0:
-            raise RidError(
-                f"{source}: not one value changed, so nothing was protected and nothing written; "
-                "raise --levels or --strength, or take a trained model"
-            )
         protected = replace(original, pixels=pixels)
         sheet = None if comparison is None else compare.sheet(original.pixels, pixels)
         del original  # free while the encoder works
@@ -172,7 +184,7 @@ def protect_file(
         if comparison is not None and sheet is not None:
             photo.save(photo.Photo(sheet, icc=protected.icc), comparison)
     except MemoryError:
-        raise RidError(f"{source}: not enough memory; scale it down first") from None
+        raise LowMemoryError(f"{source}: not enough memory; scale it down first") from None
     height, width = pixels.shape[:2]
     return Outcome(
         source=source,

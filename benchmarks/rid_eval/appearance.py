@@ -7,8 +7,9 @@ strength at which they look the same: at one mean JOD over the same photos.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -17,19 +18,20 @@ from torch import Tensor
 
 from rid_core.budget import Budget
 from rid_core.channel import round_to_levels
+from rid_core.data import to_batch, to_pixels
 from rid_core.errors import MissingExtraError
-from rid_core.protect import WORKING_SIDE, protect_photo
-from rid_core.visibility import ENLARGED, JOD, PIXELS_PER_DEGREE, ssimulacra2
-from rid_eval.results import LOOK
+from rid_core.protection import WORKING_SIDE, protect_photo
+from rid_core.visibility import ENLARGED, JOD, PIXELS_PER_DEGREE, psnr, ssimulacra2
+from rid_eval.results import Measurement, MethodRun, Number, PhotoSet
 
 EQUAL_LOOK = 9.8
 """JOD at which protections are compared unless another is asked for."""
 
-_LEAST = 1e-10
-"""Mean squares below this are no change: 100 dB."""
+PHONE_COLUMNS = 1179
+"""Of a phone's screen; the photo fills them and is seen from 30 cm."""
 
-_CLOSE = 0.005  # JOD
-_TRIES = 8
+_TOLERANCE = 0.005  # JOD
+_MOST_TRIES = 8
 _WEAKEST = 0.01
 """Strength below which nothing is tried: no bound of a hundred levels changes a pixel by it."""
 
@@ -68,7 +70,31 @@ class LookRow:
 
     mean: Look
     worst_jod: float
-    phone_jod: float = math.nan
+    phone_jod: Number = math.nan
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookResult(Measurement):
+    """How visible protections are.
+
+    Attributes:
+        images: what was measured on.
+        levels: the bound.
+        large: how many photos were also measured at 12 megapixels.
+        floor: label of the random signs.
+        against: slow methods by label.
+        weights: digests of the defenders' weights by label.
+        rows: by label of the protection.
+    """
+
+    what: ClassVar[str] = "look"
+    images: PhotoSet
+    levels: int
+    large: int
+    floor: str
+    against: dict[str, MethodRun]
+    weights: dict[str, str]
+    rows: dict[str, LookRow]
 
 
 def row_of(looks: Sequence[Look], phone: Sequence[float] = ()) -> LookRow:
@@ -96,7 +122,7 @@ def look_of(clean: Tensor, changed: Tensor) -> Look:
             jod_enlarged=JOD(ENLARGED)(clean, changed).item(),
             ssimulacra2=ssimulacra2(clean, changed).item(),
             flip=_flip(clean, changed),
-            psnr=-10 * math.log10(max(change.square().mean().item(), _LEAST)),
+            psnr=psnr(clean, changed).item(),
             colour=(change.mean(dim=(0, 2, 3)).abs().max() * 255).item(),
         )
 
@@ -160,13 +186,13 @@ def strength_at(
     if loss <= goal:
         return 1.0
     strength, slope, low, high, seen = 1.0, 1.0, _WEAKEST, 1.0, {1.0: loss}
-    for _ in range(_TRIES):
+    for _ in range(_MOST_TRIES):
         new = strength * (max(goal, 0.0) / loss) ** (1 / slope)
         if not low < new < high:
             new = math.sqrt(low * high)
         new_loss = max(10 - mean_jod(images, units, budget, new), 1e-6)
         seen[new] = new_loss
-        if abs(new_loss - goal) < _CLOSE:
+        if abs(new_loss - goal) < _TOLERANCE:
             break
         low, high = (new, high) if new_loss < goal else (low, new)
         # Rounding to levels makes steps of it: a slope out of all proportion is not believed.
@@ -176,13 +202,9 @@ def strength_at(
     return min(seen, key=lambda one: abs(seen[one] - goal))
 
 
-PHONE_COLUMNS = 1179
-"""Of a phone's screen; the photo fills them and is seen from 30 cm."""
-
-
 @dataclass(frozen=True)
-class _Working:
-    """A protection as :func:`rid_core.protect.protect_photo` takes it, at the working scale."""
+class _ProtectionRuntime:
+    """A protection as :func:`rid_core.protection.protect_photo` takes it, at the working scale."""
 
     perturbation: Callable[[Tensor], Tensor]
     levels: int
@@ -214,14 +236,10 @@ def phone_jod(
     """
     height, width = image.shape[2:]
     scale = math.sqrt(megapixels * 1e6 / (height * width))
-    pixels = (image[0].permute(1, 2, 0) * 255).round().byte().cpu().numpy()
-    large = _resized(pixels, round(width * scale), round(height * scale))
-    protected = protect_photo(large, _Working(protection, budget.levels), budget)  # type: ignore[arg-type]
+    large = _resized(to_pixels(image)[0], round(width * scale), round(height * scale))
+    protected = protect_photo(large, _ProtectionRuntime(protection, budget.levels), budget)  # type: ignore[arg-type]
     rows = round(PHONE_COLUMNS * height / width)
-    views = [
-        torch.from_numpy(_resized(photo, PHONE_COLUMNS, rows)).permute(2, 0, 1)[None].float() / 255
-        for photo in (large, protected)
-    ]
+    views = [to_batch(_resized(photo, PHONE_COLUMNS, rows)[None]) for photo in (large, protected)]
     with torch.inference_mode():
         return JOD(PIXELS_PER_DEGREE * PHONE_COLUMNS / WORKING_SIDE)(*views).item()
 
@@ -246,29 +264,9 @@ def face_sheet(image: Tensor, changed: Sequence[Tensor], side: int = 160) -> np.
     top, left = max(0, int(0.4 * height) - side // 2), (width - side) // 2
     columns = []
     for one in (image, *changed):
-        pixels = (one[0].permute(1, 2, 0) * 255).round().byte().cpu().numpy()
-        crop = pixels[top : top + side, left : left + side]
+        crop = to_pixels(one)[0, top : top + side, left : left + side]
         third = side // 3
         part = crop[side // 3 : side // 3 + third, side // 4 : side // 4 + third]
         enlarged = np.array(Image.fromarray(part).resize((side, side), Image.Resampling.NEAREST))
         columns.append(np.concatenate([crop, enlarged]))
     return np.concatenate(columns, axis=1)
-
-
-def table(rows: Mapping[str, LookRow]) -> str:
-    """Rows as text."""
-    head = ["protection", *(name for name, _ in LOOK.values()), "worst JOD", "JOD on a phone"]
-    lines = [head]
-    for label, row in rows.items():
-        figures = [f"{getattr(row.mean, key):.{digits}f}" for key, (_, digits) in LOOK.items()]
-        lines.append([label, *figures, f"{row.worst_jod:.2f}", f"{row.phone_jod:.2f}"])
-    return aligned(lines)
-
-
-def aligned(lines: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as text, columns padded."""
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
