@@ -35,7 +35,7 @@ def made(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> di
         ExportSpec("executorch", precision=precision, resolution=SIZE, calib_samples=8)
         for precision in ("fp32", "int8")
     ]
-    return {result.spec.precision: result for result in export(specs, small_checkpoint, folder)}
+    return {result.precision: result for result in export(specs, small_checkpoint, folder)}
 
 
 @pytest.mark.parametrize(("precision", "least"), [("fp32", 80), ("int8", 22)])
