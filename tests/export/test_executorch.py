@@ -38,13 +38,13 @@ def made(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> di
     return {result.precision: result for result in export(specs, small_checkpoint, folder)}
 
 
-@pytest.mark.parametrize(("precision", "least"), [("fp32", 80), ("int8", 22)])
+@pytest.mark.parametrize(("precision", "least", "most"), [("fp32", 80, 200), ("int8", 22, 50)])
 def test_it_passes_the_gate_and_agrees_with_torch(
-    made: dict[str, Any], small_checkpoint: Path, precision: str, least: float
+    made: dict[str, Any], small_checkpoint: Path, precision: str, least: float, most: float
 ) -> None:
     result = made[precision]
     assert result.error is None
-    assert result.figure("delta_sqnr_db") > least
+    assert least < result.figure("delta_sqnr_db") < most
     assert result.file.suffix == ".pte"
     image = np.random.default_rng(5).random((SIZE, SIZE, 3), dtype=np.float32)
     runtime = load_runtime(result.file)
@@ -59,15 +59,7 @@ def test_all_of_it_is_xnnpacks_and_the_metadata_are_inside(made: dict[str, Any])
     assert (found.format, found.layout, found.precision) == ("executorch", "nchw", "int8")
     assert found.calibration
     assert {"torch", "executorch"} <= found.tools.keys()
-    assert "XnnpackBackend" in operator_counts(made["fp32"].file)
     assert operator_counts(made["fp32"].file).keys() == {"XnnpackBackend"}
-
-
-def test_int8_stores_bytes(made: dict[str, Any]) -> None:
-    """The weights of the tiny network are a quarter; what describes the graph is not."""
-    sizes = {name: len(result.file.read_bytes()) for name, result in made.items()}
-    assert made["int8"].file != made["fp32"].file
-    assert sizes["int8"] < sizes["fp32"] + 30_000
 
 
 def spoilt(source: Path, target: Path, at: int, value: bytes) -> Path:
