@@ -30,7 +30,12 @@ from rid_core.image.containers import (
 )
 
 SCHEMA = 1
-FORMATS = {"tflite": "TFLite", "onnx": "ONNX", "coreml": "Core ML"}
+FORMATS = {
+    "tflite": "TFLite",
+    "onnx": "ONNX",
+    "coreml": "Core ML",
+    "executorch": "ExecuTorch",
+}
 _LIMIT = 1 << 20
 
 
@@ -114,7 +119,7 @@ class ArtifactMetadata:
     """The metadata document.
 
     Attributes:
-        format: ``tflite``, ``onnx`` or ``coreml``.
+        format: key of :data:`FORMATS`.
         preset: name of the defender.
         levels: bound of the perturbation in 8-bit levels; eps is ``levels / 255`` on [0, 1].
         resolution: height and width the file was made and measured for, in pixels.

@@ -1,7 +1,7 @@
 """Which operators an exported file is made of, read from its bytes without any converter.
 
-Field numbers and names come from TensorFlow Lite's schema.fbs, onnx.proto (ModelProto, GraphProto,
-NodeProto) and Core ML's Model.proto and MIL.proto.
+Field numbers and names come from TensorFlow Lite's schema.fbs, ExecuTorch's program.fbs,
+onnx.proto (ModelProto, GraphProto, NodeProto) and Core ML's Model.proto and MIL.proto.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _MAP_VALUE = 2
 _TFLITE_CODES, _TFLITE_GRAPHS, _TFLITE_OPERATORS = 1, 2, 3
 _CODE_OLD, _CODE_CUSTOM, _CODE_NEW = 0, 1, 3
 _CUSTOM = 32
+_PTE_PLANS, _PLAN_OPERATORS, _PLAN_DELEGATES = 1, 6, 7
 
 # TFLite's BuiltinOperator, in order of its numbers from 0.
 _TFLITE_TEXT = """
@@ -75,7 +76,13 @@ def operator_counts(path: str | Path) -> dict[str, int]:
     try:
         file = containers.root_model(path) if kind == "coreml" else path
         with containers.mapped(file) as data:
-            reader = {"onnx": _onnx, "tflite": _tflite, "coreml": _coreml}[kind]
+            readers = {
+                "onnx": _onnx,
+                "tflite": _tflite,
+                "coreml": _coreml,
+                "executorch": _executorch,
+            }
+            reader = readers[kind]
             counts = Counter(reader(data))
     except OSError as error:
         raise RidError(f"{path}: cannot be read ({error.strerror or error})") from None
@@ -118,6 +125,17 @@ def _tflite(data: mmap.mmap) -> Iterator[str]:
         for operator in containers.tables(data, graph, _TFLITE_OPERATORS):
             at = containers.field(data, operator, 0)
             yield names[containers.u32(data, at) if at else 0]
+
+
+def _executorch(data: mmap.mmap) -> Iterator[str]:
+    """Operators of a program, and each part that is left to a backend, by the backend's name."""
+    for plan in containers.tables(data, containers.u32(data, 0), _PTE_PLANS):
+        for index in (_PLAN_OPERATORS, _PLAN_DELEGATES):
+            for entry in containers.tables(data, plan, index):
+                at = containers.field(data, entry, 0)
+                start = at + containers.u32(data, at) if at else 0
+                length = containers.u32(data, start)
+                yield data[start + 4 : start + 4 + length].decode("utf-8", "replace")
 
 
 def _name(data: mmap.mmap, code: int) -> str:

@@ -44,7 +44,7 @@ _FIGURE = re.compile(
     r"|\[\d\.\d+, \d\.\d+\]"
     r"|\bJOD (?:of|is|was) \d+\.\d+"
     r"|\b(?:ISM|FDFR|SSIMULACRA2|FLIP|PSNR|LPIPS) (?:of|is|was) \d"
-    r"|\b(?:peak of|took|takes|needs) \d+(?:\.\d+)? (?:MB|GB)\b"
+    r"|\b(?:peak of|took|takes|needs) (?:about )?\d+(?:\.\d+)? (?:MB|GB)\b"
 )
 """What only a measurement can say."""
 SETTINGS = frozenset({"JOD of 9.8"})

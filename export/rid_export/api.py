@@ -63,7 +63,7 @@ def export(
 
     Args:
         model: a ``.safetensors`` file, or a defender that comes with the package.
-        targets: ``tflite``, ``onnx``, ``coreml``, several of them, or ``all``.
+        targets: ``tflite``, ``onnx``, ``coreml``, ``executorch``, several of them, or ``all``.
         precisions: ``fp32``, ``fp16``, ``w8``, ``pal8``, ``w8a16``, ``int8``, several of them, or
             ``all`` that a target has.
         output: folder for the files.
@@ -127,8 +127,10 @@ def _specs(
         spec = ExportSpec(target=name, precision=precision, **settings)
         try:
             get_target(name).check(spec)
-        except MissingExtraError:
-            raise
+        except MissingExtraError as error:
+            if named or get_target(name).extra == "export":
+                raise
+            left_out.append(str(error))
         except RidError as error:
             if named:
                 raise

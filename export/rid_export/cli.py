@@ -41,7 +41,8 @@ def _output_names(_ctx: click.Context, _option: click.Parameter, text: str) -> t
     "targets",
     multiple=True,
     metavar="NAME",
-    help="tflite, onnx, coreml, or all that can be written so; may be given several times.  "
+    help="tflite, onnx, coreml, executorch, or all that can be written so; may be given "
+    "several times.  "
     "[default: all]",
 )
 @click.option(

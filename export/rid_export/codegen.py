@@ -17,7 +17,12 @@ from string import Template
 from rid_core.artifact import FORMATS, ArtifactMetadata, TensorInfo, read_metadata
 from rid_core.files import write_text
 
-_TYPE_SUFFIX = {"tflite": "Tflite", "onnx": "Onnx", "coreml": "CoreML"}
+_TYPE_SUFFIX = {
+    "tflite": "Tflite",
+    "onnx": "Onnx",
+    "coreml": "CoreML",
+    "executorch": "ExecuTorch",
+}
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ def wrapper_path(path: Path) -> Path:
     >>> wrapper_path(Path("dist/rid-s.mlpackage")).name
     'RidSCoreML.swift'
     """
-    kind = {".tflite": "tflite", ".onnx": "onnx"}.get(path.suffix, "coreml")
+    kind = {".tflite": "tflite", ".onnx": "onnx", ".pte": "executorch"}.get(path.suffix, "coreml")
     return path.with_name(type_name(path, kind) + _LANGUAGES[kind].suffix)
 
 
@@ -138,4 +143,4 @@ _DECODE = Template("""
 
 _KOTLIN = _Language(".kt", "wrapper.kt.txt", _kotlin_tensor)
 _SWIFT = _Language(".swift", "wrapper.swift.txt", _swift_tensor)
-_LANGUAGES = {"tflite": _KOTLIN, "onnx": _KOTLIN, "coreml": _SWIFT}
+_LANGUAGES = {"tflite": _KOTLIN, "onnx": _KOTLIN, "coreml": _SWIFT, "executorch": _KOTLIN}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rid_core.artifact import ArtifactMetadata, TensorInfo
-from rid_core.image.containers import encoded_field
+from rid_core.image.containers import encoded_field, trailer
 from rid_export.spec import ExportSpec
 
 if TYPE_CHECKING:
@@ -153,3 +153,9 @@ def embed_coreml(path: Path, text: str) -> None:
     about.versionString = f"{document['preset']} {document['weights'][:12]}"
     about.userDefined[KEY] = text
     file.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def embed_executorch(path: Path, text: str) -> None:
+    """Append the block behind the program: its runtime reads no further than the header says."""
+    with path.open("ab") as handle:
+        handle.write(trailer(text.encode()))

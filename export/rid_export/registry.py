@@ -36,7 +36,9 @@ class Target(abc.ABC):
         dynamic: whether a file can take several sizes.
         reasons: why it cannot do something, and what it can instead: by a precision's, layout's or
             type's name, or ``dynamic``.
-        packages: modules it needs, all of the ``[export]`` extra.
+        extra: that brings what it needs; ``all`` leaves a target of another extra than ``export``
+            out where that is not installed.
+        packages: modules it needs.
         tools: distributions whose versions are written into the metadata.
         format: key of :data:`rid_core.artifact.FORMATS`.
         protected_scale: what ``protected`` is multiplied by in the graph: 255 for image types.
@@ -52,6 +54,7 @@ class Target(abc.ABC):
     io: ClassVar[tuple[str, ...]] = ("float32",)
     dynamic: ClassVar[bool] = False
     reasons: ClassVar[Mapping[str, str]] = {}
+    extra: ClassVar[str] = "export"
     packages: ClassVar[tuple[str, ...]]
     tools: ClassVar[tuple[str, ...]]
     protected_scale: ClassVar[float] = 1.0
@@ -84,7 +87,7 @@ class Target(abc.ABC):
             raise RidError(f"{self.name} cannot be written with --dynamic: {reason}")
         for package in self.packages:
             if importlib.util.find_spec(package) is None:
-                raise MissingExtraError(package, "export")
+                raise MissingExtraError(package, self.extra)
 
     @abc.abstractmethod
     def signature(self, spec: ExportSpec) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:

@@ -26,6 +26,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _ONNX_GRAPH, _ONNX_METADATA = 7, 14
 _COREML_DESCRIPTION, _COREML_METADATA, _COREML_USER_DEFINED = 2, 100, 100
 _TFLITE_BUFFERS, _TFLITE_METADATA = 4, 6
+_PTE_MAGIC = b"ET12"
 
 
 class DamagedError(Exception):
@@ -60,7 +61,7 @@ def mapped(path: Path) -> Iterator[mmap.mmap]:
 
 
 def identify(path: Path) -> str | None:
-    """``tflite``, ``onnx``, ``coreml``, ``torch`` (safetensors), or None, by content."""
+    """``tflite``, ``onnx``, ``coreml``, ``executorch``, ``torch`` (safetensors), or None."""
     if path.is_dir():
         if not (path / "Manifest.json").is_file():
             raise DamagedError("a folder, but no Core ML package (it has no Manifest.json)")
@@ -69,6 +70,13 @@ def identify(path: Path) -> str | None:
         head = data[:9]
         if head[4:8] == b"TFL3":
             return "tflite"
+        if head[4:8] == _PTE_MAGIC:
+            return "executorch"
+        if head[4:6] == b"ET" and head[6:8].isdigit():
+            raise DamagedError(
+                f"an ExecuTorch program of version {head[6:8].decode()}; this release reads "
+                f"version {_PTE_MAGIC[2:].decode()}, so export it again"
+            )
         if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= len(data):
             return "torch"
         # ONNX has no magic number. Its first field is the version (1, a varint), and its graph
@@ -93,7 +101,12 @@ def find_block(path: Path, kind: str) -> Block | None:
     """
     file = root_model(path) if kind == "coreml" else path
     with mapped(file) as data:
-        finder = {"onnx": _onnx_blocks, "tflite": _tflite_blocks, "coreml": _coreml_blocks}[kind]
+        finder = {
+            "onnx": _onnx_blocks,
+            "tflite": _tflite_blocks,
+            "coreml": _coreml_blocks,
+            "executorch": _executorch_blocks,
+        }[kind]
         try:
             found = list(finder(data))
         except (struct.error, IndexError):
@@ -261,3 +274,21 @@ def _tflite_blocks(data: mmap.mmap) -> Iterator[tuple[int, int]]:
         if first + size > len(data):
             raise DamagedError("truncated")
         yield first, size
+
+
+# -- what lies behind a program -----------------------------------------------------------
+
+
+def trailer(text: bytes) -> bytes:
+    """The block as it is appended to an ExecuTorch program, whose own header says where it ends."""
+    return text + len(text).to_bytes(8, "little") + KEY
+
+
+def _executorch_blocks(data: mmap.mmap) -> Iterator[tuple[int, int]]:
+    end = len(data) - len(KEY) - 8
+    if end < 0 or data[end + 8 :] != KEY:
+        return
+    length = int.from_bytes(data[end : end + 8], "little")
+    if length > end:
+        raise DamagedError("an offset points outside")
+    yield end - length, length

@@ -1,4 +1,4 @@
-"""Ways to run a defender: torch, ONNX Runtime, LiteRT, TensorFlow and Core ML behind one class.
+"""Ways to run a defender: torch and all that run exported files, behind one class.
 
 >>> runtime = load_runtime("rid-s")                      # doctest: +SKIP
 >>> unit = runtime.perturb(image)                        # doctest: +SKIP
@@ -40,6 +40,7 @@ LIBRARIES = {
     "tensorflow": Library("tflite", "TensorFlowRuntime", "tensorflow", "tensorflow"),
     "onnxruntime": Library("onnx", "OnnxRuntime", "onnxruntime", "onnxruntime"),
     "coreml": Library("coreml", "CoreMLRuntime", "coremltools", "coremltools"),
+    "executorch": Library("executorch", "ExecuTorchRuntime", "executorch", "executorch"),
     "torch": Library("torch", "TorchRuntime", "torch", "torch"),
 }
 """By name; the first of a format is the one that apps use."""

@@ -13,7 +13,7 @@ from rid_export.spec import ExportSpec
 
 
 def test_targets_and_typos() -> None:
-    assert list_targets() == ["coreml", "onnx", "tflite"]
+    assert list_targets() == ["coreml", "executorch", "onnx", "tflite"]
     with pytest.raises(RidError, match="did you mean tflite"):
         get_target("tflight")
 

@@ -1,0 +1,1 @@
+"""ExecuTorch, for apps that run PyTorch programs on phones."""
