@@ -89,13 +89,14 @@ def drawing(
         "axes.labelcolor": LIGHT["soft"],
     }
     with rc_context(settings):
-        figure = Figure(figsize=(WIDTH / _DPI, height / _DPI), layout=layout)
+        figure = Figure(figsize=(WIDTH / _DPI, height / _DPI), layout=None if layout == "none" else layout)
         images: list[Image] = []
         yield figure, images
         for artist in figure.findobj():
             artist.set_clip_on(False)
-        for part in (figure, *figure.axes):
-            part.patch.set_visible(False)
+        figure.patch.set_visible(False)
+        for axes in figure.axes:
+            axes.patch.set_visible(False)
         buffer = io.StringIO()
         absent = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(buffer, format="svg", metadata=absent)

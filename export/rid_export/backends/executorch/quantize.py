@@ -70,7 +70,8 @@ def steps(model: fx.GraphModule) -> list[Step]:
 def _delta(model: fx.GraphModule) -> fx.Node:
     """The node that gives the unit perturbation: the last that is given, whatever else is."""
     (output,) = (node for node in model.graph.nodes if node.op == "output")
-    return list(output.all_input_nodes)[-1]
+    last: fx.Node = list(output.all_input_nodes)[-1]
+    return last
 
 
 class ExecuTorchQuantizer(Quantizer[fx.GraphModule]):
