@@ -26,7 +26,7 @@ SCHEMA = 1
 RELEASE = ""
 """URL of the folder that holds the files of :data:`RELEASED`; empty until one is published."""
 RELEASED = {
-    "rid-b.safetensors": "8eeed482ad50e17c2597b038de85d5684efdc3f2b5d41314524d3f978d98c763",
+    "rid-b.safetensors": "7dbe7ae3c82293ca9f7fa4893f4245edef6a91b774fa8a0e05b928d3cd39f96e",
 }
 """Checkpoints that are not in the package, with their SHA-256."""
 _KEY = "rid"
