@@ -19,6 +19,7 @@ from PIL import Image
 
 from rid_core.artifact import Check, Parity, read_metadata
 from rid_core.budget import Budget
+from rid_core.checkpoint import find_checkpoint
 from rid_core.report import Report
 from rid_export import delivery
 from rid_export.layers import LayerError, QuantizationReport
@@ -165,16 +166,17 @@ def test_histogram_shows_the_few_behind_the_many_that_are_exact() -> None:
     assert "99% are exact (the first bar, cut off)" in plot.note
 
 
-@pytest.mark.slow
-def test_exports_into_one_folder_add_up(exported: Any, checkpoint: Path, tmp_path: Path) -> None:
-    made = exported("onnx")
+def test_exports_into_one_folder_add_up(tmp_path: Path) -> None:
+    checkpoint = find_checkpoint("rid-n")
+    made = checkpoint.with_suffix(".onnx")  # comes with the package, as rid-export wrote it
+    metadata = read_metadata(made)
 
     def deliver(name: str, seconds: float, *others: Result) -> dict[str, Any]:
-        shutil.copy(made.file, tmp_path / name)
-        here = dataclasses.replace(made, file=tmp_path / name, seconds=seconds)
+        shutil.copy(made, tmp_path / name)
+        here = Result("onnx", "fp32", tmp_path / name, seconds, 1, metadata.parity)
         written = delivery.deliver([here, *others], checkpoint, tmp_path)
         assert [path.suffix for path in written] == [".kt", ".json", ".html"]
-        assert [path.name for path in written[1:]] == ["rid-s.export.json", "rid-s.export.html"]
+        assert [path.name for path in written[1:]] == ["rid-n.export.json", "rid-n.export.html"]
         document = json.loads(written[1].read_text())
         assert str(tmp_path) not in written[1].read_text()
         text = Page(written[2].read_text()).text
@@ -183,50 +185,49 @@ def test_exports_into_one_folder_add_up(exported: Any, checkpoint: Path, tmp_pat
         found: dict[str, Any] = document
         return found
 
-    refused = result(str(tmp_path / "rid-s.int8.tflite"), error="no", parity=(), size=0)
-    document = deliver("rid-s.onnx", 1, refused)
+    refused = result(str(tmp_path / "rid-n.int8.tflite"), error="no", parity=(), size=0)
+    document = deliver("rid-n.onnx", 1, refused)
     assert document["schema"] == 2
-    metadata = read_metadata(made.file)
     for name in ("preset", "levels", "weights"):
         assert document[name] == getattr(metadata, name)
     good, bad = document["artefacts"]
-    assert good["file"] == "rid-s.onnx"
+    assert good["file"] == "rid-n.onnx"
     assert good["network"] == metadata.network
     assert good["operators"]["DepthToSpace"] == 3
     assert good["tools"] == metadata.tools
     assert good["unfit"] is None
-    assert good["wrapper"] == "RidSOnnx.kt"
+    assert good["wrapper"] == "RidNOnnx.kt"
     assert good["parity"][0]["checks"][0]["name"] == "delta_sqnr_db"
     assert good["errors"]["worst"] < 0.01
     assert bad["error"] == "no"
     assert "wrapper" not in bad
     assert document["warnings"] == []
     assert document["machine"]["torch"]
-    page = (tmp_path / "rid-s.export.html").read_text()
-    assert "rid-s.int8.tflite was refused" in Page(page).text
-    assert metadata.network in (tmp_path / "RidSOnnx.kt").read_text()
+    page = (tmp_path / "rid-n.export.html").read_text()
+    assert "rid-n.int8.tflite was refused" in Page(page).text
+    assert metadata.network in (tmp_path / "RidNOnnx.kt").read_text()
 
     def rows(document: dict[str, Any]) -> dict[str, float]:
         return {row["file"]: row["seconds"] for row in document["artefacts"]}
 
     # Another file is added, one of the same name replaces its own row and no other.
-    second = deliver("rid-s.other.onnx", 2)
+    second = deliver("rid-n.other.onnx", 2)
     assert second["artefacts"][:2] == document["artefacts"]
-    assert rows(second) == {"rid-s.onnx": 1, "rid-s.int8.tflite": 12.3, "rid-s.other.onnx": 2}
-    third = deliver("rid-s.onnx", 3)
-    assert rows(third) == {"rid-s.onnx": 3, "rid-s.int8.tflite": 12.3, "rid-s.other.onnx": 2}
+    assert rows(second) == {"rid-n.onnx": 1, "rid-n.int8.tflite": 12.3, "rid-n.other.onnx": 2}
+    third = deliver("rid-n.onnx", 3)
+    assert rows(third) == {"rid-n.onnx": 3, "rid-n.int8.tflite": 12.3, "rid-n.other.onnx": 2}
 
     # What is gone, or no longer the file that was measured, is not told of.
-    (tmp_path / "rid-s.other.onnx").unlink()
-    assert rows(deliver("rid-s.onnx", 4)) == {"rid-s.onnx": 4, "rid-s.int8.tflite": 12.3}
-    document_file = tmp_path / "rid-s.export.json"
+    (tmp_path / "rid-n.other.onnx").unlink()
+    assert rows(deliver("rid-n.onnx", 4)) == {"rid-n.onnx": 4, "rid-n.int8.tflite": 12.3}
+    document_file = tmp_path / "rid-n.export.json"
     document_file.write_text(document_file.read_text().replace(metadata.network, "0" * 64))
-    assert rows(deliver("rid-s.other.onnx", 5)) == {
-        "rid-s.int8.tflite": 12.3,
-        "rid-s.other.onnx": 5,
+    assert rows(deliver("rid-n.other.onnx", 5)) == {
+        "rid-n.int8.tflite": 12.3,
+        "rid-n.other.onnx": 5,
     }
     document_file.write_text('{"schema": 2, "artefacts": [{"file": 1}]}')
-    assert rows(deliver("rid-s.onnx", 6)) == {"rid-s.onnx": 6}
+    assert rows(deliver("rid-n.onnx", 6)) == {"rid-n.onnx": 6}
 
 
 def test_nothing_made_nothing_written(tmp_path: Path) -> None:
