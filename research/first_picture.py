@@ -45,8 +45,7 @@ def photos(folder: Path) -> None:
 
 def draw(study: Path, output: Path) -> None:
     """Photo, protected and amplified change in one row; samples of both attacks below."""
-    from rid_core.protect import protect_photo
-
+    from rid_core.protection import protect_photo
     from rid_core.runtimes import load_runtime
 
     original = np.array(Image.open(PORTRAIT).convert("RGB"))

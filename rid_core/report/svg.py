@@ -89,7 +89,9 @@ def drawing(
         "axes.labelcolor": LIGHT["soft"],
     }
     with rc_context(settings):
-        figure = Figure(figsize=(WIDTH / _DPI, height / _DPI), layout=None if layout == "none" else layout)
+        figure = Figure(
+            figsize=(WIDTH / _DPI, height / _DPI), layout=None if layout == "none" else layout
+        )
         images: list[Image] = []
         yield figure, images
         for artist in figure.findobj():
