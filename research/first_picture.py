@@ -4,6 +4,7 @@ r"""The first picture of the README: a photo, the same protected, what a tuned m
   rid-eval personalize --surrogate weights/face-ldm --people runs/astronaut --sets 1 \
       --against none --force -o runs/astronaut-study
   python research/first_picture.py draw runs/astronaut-study docs/images/rid-s.jpg
+  python research/first_picture.py samples runs/astronaut-study docs/images/attack.jpg
 
 The portrait is the bundled one of Eileen Collins (NASA, public domain); four of the crops are the
 attacker's photos, the others are the reference of the judge.
@@ -65,13 +66,26 @@ def draw(study: Path, output: Path) -> None:
     for condition, text in (("clean", "photos"), ("rid-s", "protected photos")):
         words_of = f"a face model, tuned on four {text}, draws"
         drawing.text((2, y + 3), words_of, fill="black", font=font)
-        strip = study / "dreambooth" / "plain" / "attacks" / "astronaut-0" / f"{condition}.png"
-        samples = Image.open(strip).crop((0, 0, count * SAMPLE, SAMPLE))
+        samples = drawn(study, condition, count)
         sheet.paste(samples, ((width - samples.width) // 2, y + LINE))
         y += LINE + SAMPLE
     output.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(output, quality=82)
 
 
+def samples(study: Path, output: Path) -> None:
+    """Samples of both attacks for the page: of clean photos above, of protected ones below."""
+    sheet = Image.new("RGB", (6 * SAMPLE, 2 * SAMPLE))
+    for row, condition in enumerate(("clean", "rid-s")):
+        sheet.paste(drawn(study, condition, 6), (0, row * SAMPLE))
+    sheet.save(output, quality=85)
+
+
+def drawn(study: Path, condition: str, count: int) -> Image.Image:
+    """The first samples of an attack, side by side."""
+    strip = study / "dreambooth" / "plain" / "attacks" / "astronaut-0" / f"{condition}.png"
+    return Image.open(strip).crop((0, 0, count * SAMPLE, SAMPLE))
+
+
 if __name__ == "__main__":
-    {"photos": photos, "draw": draw}[sys.argv[1]](*map(Path, sys.argv[2:]))
+    {"photos": photos, "draw": draw, "samples": samples}[sys.argv[1]](*map(Path, sys.argv[2:]))

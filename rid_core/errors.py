@@ -16,7 +16,7 @@ def printable(text: str) -> str:
 
 
 class RidError(Exception):
-    """Something the user can mend: the text is one line that says what is wrong and what to do.
+    """Something the user can fix: the text is one line that says what is wrong and what to do.
 
     Command-line tools print it as ``error: …`` and exit with 1; anything else that reaches them
     is a defect of ours and keeps its traceback.

@@ -144,7 +144,7 @@ def base_of(cells: Sequence[Cell], name: str, threads: int) -> Measured | None:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateVerdict:
     """What a gate says.
 
     Attributes:
@@ -173,12 +173,14 @@ def parse_ratio(text: str) -> tuple[str | None, float]:
     return name or None, ratio
 
 
-def gate_latency(cells: Sequence[Cell], bound: float) -> list[Verdict]:
+def gate_latency(cells: Sequence[Cell], bound: float) -> list[GateVerdict]:
     """Hold every measured cell, pre- and post-processing included, to ``bound`` seconds."""
     return [_judge(label(cell), _interval(cell), bound, "s") for cell in measured(cells)]
 
 
-def gate_ratio(cells: Sequence[Cell], peers: Sequence[Cell], given: Sequence[str]) -> list[Verdict]:
+def gate_ratio(
+    cells: Sequence[Cell], peers: Sequence[Cell], given: Sequence[str]
+) -> list[GateVerdict]:
     """Hold cells to a share of the time of the paper's network in torch, same threads, same run.
 
     Raises:
@@ -205,7 +207,7 @@ def gate_ratio(cells: Sequence[Cell], peers: Sequence[Cell], given: Sequence[str
     return verdicts
 
 
-def gate_int8(cells: Sequence[Cell]) -> list[Verdict]:
+def gate_int8(cells: Sequence[Cell]) -> list[GateVerdict]:
     """Hold int8 in LiteRT to the time of float32 in it, network alone, plus :data:`LEAST`.
 
     Raises:
@@ -227,7 +229,7 @@ def gate_int8(cells: Sequence[Cell]) -> list[Verdict]:
         ratio = ours.alone.median / plain.alone.median
         why = ours.doubt or plain.doubt
         if why:
-            verdicts.append(Verdict(None, f"{text}: {ratio:.3g} x, but {why}"))
+            verdicts.append(GateVerdict(None, f"{text}: {ratio:.3g} x, but {why}"))
         else:
             verdicts.append(_judge(text, (ratio, ratio, ratio), 1 + LEAST, "x"))
     return verdicts
@@ -243,13 +245,13 @@ def _interval(cell: Measured) -> tuple[float, float, float]:
     return 0.0 if starved else total.minimum, total.median, total.p90
 
 
-def _judge(what: str, found: tuple[float, float, float], bound: float, unit: str) -> Verdict:
+def _judge(what: str, found: tuple[float, float, float], bound: float, unit: str) -> GateVerdict:
     low, middle, high = found
     text = f"{what}: {middle:.4g} {unit}, at most {bound:.4g} allowed"
     if low > bound or (low == high and middle > bound):
-        return Verdict(False, f"too slow: {text}")
+        return GateVerdict(False, f"too slow: {text}")
     if high <= bound:
-        return Verdict(True, text)
-    return Verdict(
+        return GateVerdict(True, text)
+    return GateVerdict(
         None, f"the machine is too noisy to tell: {text}, anything from {low:.4g} to {high:.4g}"
     )

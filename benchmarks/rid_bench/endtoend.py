@@ -146,7 +146,7 @@ def _child(request: _Request) -> MeasuredPhoto:
 
 
 @dataclass(frozen=True)
-class Line:
+class LinearFit:
     """The cost of a photo as a line over its size.
 
     Attributes:
@@ -160,7 +160,7 @@ class Line:
     deviation: float
 
 
-def linearity(rows: Sequence[Photo]) -> Line | None:
+def linearity(rows: Sequence[Photo]) -> LinearFit | None:
     """How far the cost is from ``fixed + per_megapixel * size``; None with under three sizes.
 
     The line is fitted in relative terms, so that a small photo weighs as much as a large one.
@@ -173,7 +173,7 @@ def linearity(rows: Sequence[Photo]) -> Line | None:
     columns = np.stack([np.ones_like(size), size], axis=1) / total[:, None]
     (fixed, slope), *_ = np.linalg.lstsq(columns, np.ones_like(total), rcond=None)
     deviation = np.abs((fixed + slope * size) / total - 1).max()
-    return Line(float(fixed), float(slope), float(deviation))
+    return LinearFit(float(fixed), float(slope), float(deviation))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rid_core.artifact import ArtifactMetadata
     from rid_export.doctor import Diagnosis
     from rid_export.lint import Finding
-    from rid_export.loading import DefenderComparison, LoadedDefender
+    from rid_export.loading import DefenderComparison, OpenedArtefact
 
 SCHEMA = 1
 """Of what ``--json`` prints."""
@@ -271,7 +271,7 @@ def compare(first: str, second: str, as_json: bool) -> int:
     return 0
 
 
-def _side(loaded: LoadedDefender) -> dict[str, Any]:
+def _side(loaded: OpenedArtefact) -> dict[str, Any]:
     names = ("kind", "preset", "levels", "weights", "operators")
     side = {name: getattr(loaded, name) for name in names}
     return {"file": str(loaded.path), "bytes": loaded.size, "runtime": loaded.runner.name} | side

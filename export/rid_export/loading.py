@@ -26,7 +26,7 @@ DEFAULT_RESOLUTION = 512
 
 
 @dataclass(frozen=True)
-class LoadedDefender:
+class OpenedArtefact:
     """A defender that is ready to run.
 
     Attributes:
@@ -92,7 +92,7 @@ def load_runners(target: Target, path: Path) -> list[ModelRuntime]:
         return target.runners(path)
 
 
-def load_any(path_or_preset: str | Path) -> LoadedDefender:
+def load_any(path_or_preset: str | Path) -> OpenedArtefact:
     """Load a checkpoint, an exported file or a bundled preset; what it is, its content tells.
 
     Raises:
@@ -108,7 +108,7 @@ def load_any(path_or_preset: str | Path) -> LoadedDefender:
         return _load_checkpoint(path)
     metadata = read_metadata(path)
     check_digest(path, metadata)
-    return LoadedDefender(
+    return OpenedArtefact(
         path=path,
         kind=f"{FORMATS[metadata.format]} {metadata.precision}",
         runner=load_runners(target_of(metadata, path), path)[0],
@@ -122,12 +122,12 @@ def load_any(path_or_preset: str | Path) -> LoadedDefender:
     )
 
 
-def _load_checkpoint(path: Path) -> LoadedDefender:
+def _load_checkpoint(path: Path) -> OpenedArtefact:
     from rid_core.checkpoint import weights_digest
     from rid_core.runtimes.torch import TorchRuntime
 
     runtime = TorchRuntime(path)
-    return LoadedDefender(
+    return OpenedArtefact(
         path=path,
         kind="checkpoint",
         runner=runtime,
@@ -153,8 +153,8 @@ class DefenderComparison:
         delta: statistics of the second's unit perturbation against the first's.
     """
 
-    first: LoadedDefender
-    second: LoadedDefender
+    first: OpenedArtefact
+    second: OpenedArtefact
     resolution: int
     portraits: int
     delta: ErrorStatistics
@@ -187,7 +187,7 @@ def compare_files(first: str | Path, second: str | Path) -> DefenderComparison:
     return DefenderComparison(one, other, resolution, len(portraits), worst)
 
 
-def _common_size(one: LoadedDefender, other: LoadedDefender) -> int:
+def _common_size(one: OpenedArtefact, other: OpenedArtefact) -> int:
     sizes = {loaded.fixed_size for loaded in (one, other) if loaded.fixed_size is not None}
     if len(sizes) > 1:
         raise RidError(

@@ -128,7 +128,7 @@ def gate_portraits(resolution: int, folder: Path | None = None) -> Portraits:
 
 
 @dataclass(frozen=True, eq=False)
-class PhotoFolder:
+class PortraitFolder:
     """What a folder of photos gave.
 
     Attributes:
@@ -173,7 +173,7 @@ def read_folder(
     view: Callable[[np.ndarray, int], np.ndarray],
     side: int,
     limit: int | None = None,
-) -> PhotoFolder:
+) -> PortraitFolder:
     """Read the photos of a folder through the working view.
 
     Args:
@@ -196,4 +196,4 @@ def read_folder(
         except RidError as error:
             reason = reason or str(error)
             skipped.append(file.name)
-    return PhotoFolder(images, skipped, reason)
+    return PortraitFolder(images, skipped, reason)

@@ -1,4 +1,4 @@
-"""What all command-line tools share: one clear line for an error the user can mend."""
+"""What all command-line tools share: one clear line for an error the user can fix."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def terminate(number: int, frame: FrameType | None) -> None:
 def run(command: click.Command) -> Any:
     """Run ``command`` as a program; never returns.
 
-    Exit codes: 0 done, 1 an error the user can mend, 2 wrong usage, 130 interrupted, 143
+    Exit codes: 0 done, 1 an error the user can fix, 2 wrong usage, 130 interrupted, 143
     terminated.
     """
     signal.signal(signal.SIGTERM, terminate)

@@ -60,7 +60,7 @@ def text(table: Table, *, terminal: bool | None = None) -> str:
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
 
 
-class Bar:
+class ProgressBar:
     """A running progress bar; without a terminal only its lines are printed."""
 
     def __init__(self, progress: Progress, task: TaskID, stream: TextIO, shown: bool) -> None:
@@ -88,7 +88,9 @@ class Bar:
 
 
 @contextlib.contextmanager
-def progress(label: str, total: float | None = None, *, quiet: bool = False) -> Iterator[Bar]:
+def progress(
+    label: str, total: float | None = None, *, quiet: bool = False
+) -> Iterator[ProgressBar]:
     """Show on stderr how far some work is, with the time that is left.
 
     The bar keeps its own way to the terminal: it is seen while
@@ -133,4 +135,4 @@ def progress(label: str, total: float | None = None, *, quiet: bool = False) -> 
             redirect_stderr=False,
         )
         stack.enter_context(bar)
-        yield Bar(bar, bar.add_task(label, total=total), stream, shown)
+        yield ProgressBar(bar, bar.add_task(label, total=total), stream, shown)

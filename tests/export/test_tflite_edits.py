@@ -74,13 +74,13 @@ def keeps_the_outputs(
 
 def test_sums_of_places_are_split(graph: TFLiteGraph, image: np.ndarray) -> None:
     folded = codes_of_places(graph)
-    bent = [int(op.builtinOptions.fusedActivationFunction) for op in folded]
+    fused = [int(op.builtinOptions.fusedActivationFunction) for op in folded]
     size = len(write_model(graph.model))
     keeps_the_outputs(graph, image, lambda g: edits.split_sums(g))
     split = codes_of_places(graph)
     assert len(split) == 2 * len(folded) > 0
     # What was fused behind the sum is now behind its second half.
-    assert [int(op.builtinOptions.fusedActivationFunction) for op in split[1::2]] == bent
+    assert [int(op.builtinOptions.fusedActivationFunction) for op in split[1::2]] == fused
     assert not any(op.builtinOptions.fusedActivationFunction for op in split[::2])
     assert len(write_model(graph.model)) < size
     assert edits.split_sums(graph) == 0

@@ -13,7 +13,7 @@ from rid_bench.commands.common import CANNOT_TELL, numbers, output_option, show
 from rid_core.errors import RidError
 
 if TYPE_CHECKING:
-    from rid_bench.claims import Verdict
+    from rid_bench.claims import GateVerdict
 
 _INTERRUPTED = {"interrupted": 130, "terminated": 143}
 _Command = TypeVar("_Command", bound=Callable[..., object])
@@ -135,7 +135,7 @@ def run_command(
     return _conclude(verdicts)
 
 
-def _conclude(verdicts: Sequence[Verdict]) -> int:
+def _conclude(verdicts: Sequence[GateVerdict]) -> int:
     """Print the gates' verdicts; the exit code."""
     for verdict in verdicts:
         word = {True: "passed", False: "FAILED", None: "unclear"}[verdict.passed]

@@ -41,7 +41,7 @@ RUNTIMES = {"TFLite": "litert", "ONNX": "onnxruntime"}
 
 
 class TroubleError(Exception):
-    """Something the user can mend, in one line."""
+    """Something the user can fix, in one line."""
 
 
 @dataclass(frozen=True)

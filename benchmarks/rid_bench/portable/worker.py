@@ -74,7 +74,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Opened:
+class LoadedModel:
     """The answer to ``open``: what runs it, and how long opening and its first run took."""
 
     runtime: str
@@ -148,9 +148,9 @@ class Worker:
             raise WorkerError(answer["error"], bool(answer.get("missing")))
         return answer
 
-    def open(self) -> Opened:
+    def open(self) -> LoadedModel:
         """Load the network."""
-        return Opened(**self._ask(do="open", job=dataclasses.asdict(self.job)))
+        return LoadedModel(**self._ask(do="open", job=dataclasses.asdict(self.job)))
 
     def run(self, count: int) -> Batch:
         """So many repetitions."""
@@ -221,7 +221,7 @@ class Bench:
         begin = time.perf_counter()
         self._steps = _open(opener, job)
         load = time.perf_counter() - begin
-        self.opened = Opened(self._steps.name, load, self.run(1).network[0])
+        self.opened = LoadedModel(self._steps.name, load, self.run(1).network[0])
 
     def run(self, count: int) -> Batch:
         """``count`` repetitions."""
