@@ -129,9 +129,9 @@ class _Travelling(nn.Module):
         super().__init__()
         self.name = name
 
-    def to(self, device: torch.device) -> _Travelling:  # type: ignore[override]
+    def to(self, device: torch.device | str) -> _Travelling:  # type: ignore[override]
         here = _Travelling.on_device
-        (here.discard if device.type == "cpu" else here.add)(self.name)
+        (here.discard if torch.device(device).type == "cpu" else here.add)(self.name)
         _Travelling.most = max(_Travelling.most, len(here))
         return self
 

@@ -103,7 +103,7 @@ def test_predicting_at_the_attackers_scale_keeps_more_than_at_full_size(
         assert list(row) == ["scale 512", "scale 768", "native", "after"]
         assert row["after"].kept == pytest.approx(100)
         assert row["after"].rms_levels > row["scale 512"].rms_levels > row["native"].rms_levels
-        assert row["native"].low <= row["native"].kept <= row["native"].high
+        assert np.isnan([row["native"].low, row["native"].high]).all()  # of one photo: none
     assert effects["512, bilinear"]["after"].rms_levels == pytest.approx(8, abs=0.5)
 
 
