@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib import metadata
 from pathlib import Path
 
 
@@ -58,6 +57,8 @@ def pip_line(extra: str) -> str:
     """
     if Path(__file__).parent.with_name("pyproject.toml").is_file():
         return f"pip install -e '.[{extra}]'"
+    from importlib import metadata
+
     # An installed wheel: the package's own name may not be on an index, those of its needs are.
     words = (line.partition(";") for line in metadata.requires("rid-defender") or ())
     wanted = [need.strip() for need, _, when in words if f"'{extra}'" in when.replace('"', "'")]

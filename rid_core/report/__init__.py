@@ -25,12 +25,12 @@ from rid_core.report.content import (
     Figure,
     Image,
     Items,
-    Report,
     Section,
     Table,
     duration,
     size,
 )
+from rid_core.report.report import Report
 
 __all__ = [
     "Block",

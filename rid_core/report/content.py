@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-
-from rid_core.errors import RidError
 
 Cell = str | float | None
 """Of a table: words, a number that its column formats, or None, which is shown as a dash."""
@@ -161,56 +159,6 @@ class Section:
 
 Block = str | Facts | Items | Table | Figure | Section
 """A string is a paragraph. What is empty (no rows, no lines) is left out."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """All of it.
-
-    Attributes:
-        title: of the page.
-        summary: one sentence under it.
-        blocks: what it holds, in order.
-    """
-
-    title: str
-    summary: str = ""
-    blocks: Sequence[Block] = field(default_factory=tuple)
-
-    def to_html(self) -> str:
-        """One page that needs nothing else: no script, no other file."""
-        from rid_core.report.page import render
-
-        return render(self)
-
-    def to_markdown(self, folder: str = "figures") -> str:
-        """Markdown whose images are in the files of :meth:`images`."""
-        from rid_core.report.markdown import render
-
-        return render(self, folder)
-
-    def images(self, folder: str = "figures") -> dict[str, bytes]:
-        """Content of the image files that the Markdown shows, by their path beside it."""
-        from rid_core.report.svg import standalone
-
-        return {path: standalone(figure.image) for figure, path in image_files(self.blocks, folder)}
-
-    def write(self, path: Path) -> None:
-        """Write a page or Markdown, which one its suffix says; images go into ``figures`` beside.
-
-        Raises:
-            RidError: another suffix, or the file cannot be written.
-        """
-        from rid_core.files import write_bytes, write_text
-
-        if path.suffix == ".html":
-            write_text(path, self.to_html())
-        elif path.suffix == ".md":
-            for name, content in self.images().items():
-                write_bytes(path.parent / name, content)
-            write_text(path, self.to_markdown())
-        else:
-            raise RidError(f"{path}: a report is written as .html or .md")
 
 
 def image_files(blocks: Sequence[Block], folder: str) -> Iterator[tuple[Figure, str]]:

@@ -9,18 +9,17 @@ from rid_core.report.content import (
     Facts,
     Figure,
     Items,
-    Report,
     Table,
     image_files,
 )
 
 
-def render(report: Report, folder: str) -> str:
-    """All of it; images are named as :func:`~rid_core.report.content.image_files` says."""
-    lines = [f"# {escape(report.title)}", ""]
-    if report.summary:
-        lines += [escape(report.summary), ""]
-    return "\n".join([*lines, lines_of(report.blocks, folder)]).rstrip() + "\n"
+def render(title: str, summary: str, blocks: Sequence[Block], folder: str) -> str:
+    """A report; images are named as :func:`~rid_core.report.content.image_files` says."""
+    lines = [f"# {escape(title)}", ""]
+    if summary:
+        lines += [escape(summary), ""]
+    return "\n".join([*lines, lines_of(blocks, folder)]).rstrip() + "\n"
 
 
 def lines_of(blocks: Sequence[Block], folder: str = "figures", level: int = 2) -> str:

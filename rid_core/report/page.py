@@ -6,15 +6,15 @@ import base64
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from rid_core.report.content import Block, Facts, Figure, Image, Items, Report, Section, Table
+from rid_core.report.content import Block, Facts, Figure, Image, Items, Section, Table
 from rid_core.report.svg import variables
 
 _NAME = 28
 """Letters of the longest name."""
 
 
-def render(report: Report) -> str:
-    """The page; needs Jinja2.
+def render(title: str, summary: str, blocks: Sequence[Block]) -> str:
+    """The page of a report; needs Jinja2.
 
     Raises:
         MissingExtraError: Jinja2 is not installed.
@@ -35,7 +35,7 @@ def render(report: Report) -> str:
     environment.globals.update(
         grouped=_grouped, layout=_layout, classes=_classes, source=_source, variables=variables
     )
-    return environment.get_template("page.html").render(report=report)
+    return environment.get_template("page.html").render(title=title, summary=summary, blocks=blocks)
 
 
 def _grouped(blocks: Sequence[Block]) -> Iterator[tuple[str, list[Block]]]:

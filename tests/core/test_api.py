@@ -201,6 +201,7 @@ def test_a_batch_names_its_bad_rows(model: rid.Protector, astronaut: np.ndarray)
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_ray_protects_uploads(
     tmp_path: Path, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:

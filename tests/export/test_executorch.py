@@ -16,6 +16,7 @@ from rid_core.runtimes import load_runtime
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.full,
     pytest.mark.skipif(
         importlib.util.find_spec("executorch") is None,
         reason="executorch is not installed: pip install -c constraints.txt -e '.[executorch]'",

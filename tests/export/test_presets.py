@@ -45,7 +45,7 @@ def tiny(preset: str, folder: Path) -> Path:
 @pytest.mark.parametrize(
     "preset",
     # The mobile presets differ in width and depth, which are the same here.
-    ["rid-dit", "rid-s", *(pytest.param(n, marks=pytest.mark.full) for n in ("rid-b", "rid-n"))],
+    ["rid-dit", *(pytest.param(n, marks=pytest.mark.full) for n in ("rid-b", "rid-n", "rid-s"))],
 )
 def test_every_target(preset: str, tmp_path: Path) -> None:
     specs = [ExportSpec(target, resolution=64) for target in list_targets()]
